@@ -8,6 +8,16 @@
 
 #include "postgres.h"
 
+/* The values of llm_router.fallback_scope; the same as FallbackScope's. */
+#define SETTING_FALLBACK_RULES 1
+#define SETTING_FALLBACK_LEVEL 2
+
+/*
+ * Whether llm_router was preloaded.  If not, there are neither settings nor
+ * shared memory, and whatever needs them raises LR010.
+ */
+extern bool settings_preloaded;
+
 /* Who and what */
 extern char *setting_user_id;
 extern char *setting_default_power_level;
