@@ -18,6 +18,13 @@
  */
 extern bool settings_preloaded;
 
+/*
+ * Called by the postmaster when it reads the configuration files, so exactly
+ * once a reload, if they hold llm_router.master_key_command.  Must neither wait
+ * nor fail.
+ */
+extern void (*settings_reload_hook) (void);
+
 /* Who and what */
 extern char *setting_user_id;
 extern char *setting_default_power_level;
