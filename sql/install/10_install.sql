@@ -20,7 +20,8 @@ $$;
 COMMENT ON FUNCTION llm_require(boolean, text, text) IS
 	'Used in constraints: true unless ok is false, which raises check_violation with the message and the hint.';
 
--- The integer it never returns lets a look-up say COALESCE(found, llm_reject(...)).
+-- For values that name nothing. The integer it never returns lets a look-up say
+-- COALESCE(found, llm_reject(...)).
 CREATE FUNCTION llm_reject(message text, hint text)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE
@@ -31,12 +32,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION llm_reject(text, text) IS
-	'Always raises invalid_parameter_value (22023) with the message and the hint; look-ups call it when they find nothing.';
+	'Always raises invalid_parameter_value (22023) with the message and the hint; called where a name is unknown.';
 
 CREATE DOMAIN llm_power_level AS text
-	CHECK (llm_require(VALUE IN ('eco', 'balanced', 'precision'),
-					   'unknown power level "' || VALUE || '"',
-					   'Power levels are eco, balanced and precision.'));
+	CHECK (VALUE IN ('eco', 'balanced', 'precision')
+		   OR llm_reject('unknown power level "' || VALUE || '"', 'Power levels are eco, balanced and precision.') IS NULL);
 COMMENT ON DOMAIN llm_power_level IS
 	'eco (cheap), balanced (best value) or precision (best quality).';
 
