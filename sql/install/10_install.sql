@@ -35,8 +35,9 @@ COMMENT ON FUNCTION llm_reject(text, text) IS
 	'Always raises invalid_parameter_value (22023) with the message and the hint; called where a name is unknown.';
 
 CREATE DOMAIN llm_power_level AS text
-	CHECK (VALUE IN ('eco', 'balanced', 'precision')
-		   OR llm_reject('unknown power level "' || VALUE || '"', 'Power levels are eco, balanced and precision.') IS NULL);
+	CHECK (CASE WHEN VALUE NOT IN ('eco', 'balanced', 'precision')
+				THEN llm_reject('unknown power level "' || VALUE || '"', 'Power levels are eco, balanced and precision.') IS NULL
+				ELSE true END);
 COMMENT ON DOMAIN llm_power_level IS
 	'eco (cheap), balanced (best value) or precision (best quality).';
 
