@@ -2,7 +2,7 @@
 -- a restore and a removal safe.
 
 BEGIN;
-SELECT plan(19);
+SELECT plan(21);
 
 CREATE TEMP VIEW members AS
 SELECT d.classid, d.objid, c.relkind, p.proname, COALESCE(p.oid::regprocedure::text, c.oid::regclass::text, t.oid::regtype::text) AS object,
@@ -88,6 +88,11 @@ UPDATE llm_providers SET enabled = false WHERE name = 'openai';
 SELECT results_eq($$ SELECT name FROM llm_providers WHERE updated_at > '2000-01-01' $$, ARRAY['openai'], 'an edit sets updated_at');
 UPDATE llm_models SET enabled = false WHERE model_name = 'gpt-5.5';
 SELECT is((SELECT updated_at FROM llm_models WHERE model_name = 'gpt-5.5'), now(), '… also of a model');
+
+-- Renumbering
+SELECT lives_ok('UPDATE llm_routing_rules SET priority = priority + 1', 'one UPDATE moves all rules down');
+SELECT throws_ok('UPDATE llm_routing_rules SET priority = 2', '23505', NULL, '… but two rules never share a priority');
+UPDATE llm_routing_rules SET priority = priority - 1;
 
 -- Deleting
 DELETE FROM llm_models WHERE model_name = 'gpt-6-luna';
