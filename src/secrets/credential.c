@@ -28,28 +28,28 @@
 
 #define PAYLOAD_END "\"}"
 
-#define CACHE_SIZE 256			/* keys; a power of two */
+#define CACHE_SIZE 256 /* keys; a power of two */
 
 typedef struct CachedCredential
 {
 	TimestampTz expires_at;
-	size_t		size;			/* of all this, to wipe it */
+	size_t		size; /* of all this, to wipe it */
 	const char *token;
-	const char *user_id;		/* NULL: platform key */
+	const char *user_id; /* NULL: platform key */
 	const char *origin;
 	char	   *api_key;
 	char		text[FLEXIBLE_ARRAY_MEMBER];
 } CachedCredential;
 
 static CachedCredential *cache[CACHE_SIZE];
-static MemoryContext cache_context;
-static TimestampTz cache_reload;	/* PgReloadTime that the cache belongs to */
-static uint32 cache_keyring;	/* keyring_version() that it belongs to */
+static MemoryContext	 cache_context;
+static TimestampTz		 cache_reload;	/* PgReloadTime that the cache belongs to */
+static uint32			 cache_keyring; /* keyring_version() that it belongs to */
 
 bool
 credential_valid(const char *api_key, LlmError *error)
 {
-	size_t		length = strlen(api_key);
+	size_t length = strlen(api_key);
 
 	if (length == 0)
 		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "the API key is empty");
@@ -93,9 +93,9 @@ bool
 credential_seal(const char *api_key, const char *user_id, const char *origin,
 				char **token, LlmError *error)
 {
-	char	   *prefix;
-	char	   *payload;
-	bool		sealed;
+	char *prefix;
+	char *payload;
+	bool  sealed;
 
 	if (!credential_valid(api_key, error))
 		return false;
@@ -111,10 +111,10 @@ credential_seal(const char *api_key, const char *user_id, const char *origin,
 bool
 credential_reseal(const char *token, char **new_token, bool *changed, LlmError *error)
 {
-	char	   *plain = palloc(strlen(token) + 1);
-	size_t		length;
-	bool		by_first_key;
-	bool		done = true;
+	char  *plain = palloc(strlen(token) + 1);
+	size_t length;
+	bool   by_first_key;
+	bool   done = true;
 
 	*new_token = NULL;
 	*changed = false;
@@ -178,11 +178,11 @@ tidy_cache(TimestampTz now)
 static int
 cache_place(const char *token, size_t length)
 {
-	uint32		bits = 0;
+	uint32 bits = 0;
 
 	if (length >= 8)
 		memcpy(&bits, token + length - 8, sizeof(bits));
-	return (bits * UINT32CONST(0x9e3779b1)) >> 24;
+	return (bits * 0x9e3779b1U) >> 24;
 }
 
 static bool
@@ -195,8 +195,8 @@ same_user(const char *one, const char *other)
 static char *
 place_text(char **end, const char *text)
 {
-	char	   *copy = *end;
-	size_t		size = strlen(text) + 1;
+	char  *copy = *end;
+	size_t size = strlen(text) + 1;
 
 	memcpy(copy, text, size);
 	*end += size;
@@ -207,11 +207,11 @@ place_text(char **end, const char *text)
 static CachedCredential *
 create_entry(const char *token, const char *user_id, const char *origin)
 {
-	size_t		token_size = strlen(token) + 1;
-	size_t		size = offsetof(CachedCredential, text) + 2 * token_size +
-		(user_id ? strlen(user_id) + 1 : 0) + strlen(origin) + 1;
+	size_t token_size = strlen(token) + 1;
+	size_t size = offsetof(CachedCredential, text) + 2 * token_size +
+				  (user_id ? strlen(user_id) + 1 : 0) + strlen(origin) + 1;
 	CachedCredential *entry = MemoryContextAlloc(cache_context, size);
-	char	   *end = entry->text;
+	char			 *end = entry->text;
 
 	entry->expires_at = DT_NOBEGIN;
 	entry->size = size;
@@ -229,9 +229,9 @@ create_entry(const char *token, const char *user_id, const char *origin)
 static bool
 extract_key(char *payload, size_t length, const char *prefix)
 {
-	size_t		before = strlen(prefix);
-	size_t		after = strlen(PAYLOAD_END);
-	size_t		key_length;
+	size_t before = strlen(prefix);
+	size_t after = strlen(PAYLOAD_END);
+	size_t key_length;
 
 	if (length < before + after ||
 		memcmp(payload, prefix, before) != 0 ||
@@ -247,8 +247,8 @@ extract_key(char *payload, size_t length, const char *prefix)
 static bool
 open_entry(CachedCredential *entry, LlmError *error)
 {
-	char	   *prefix = payload_prefix(entry->user_id, entry->origin);
-	size_t		length;
+	char  *prefix = payload_prefix(entry->user_id, entry->origin);
+	size_t length;
 
 	if (!keyring_open(entry->token, entry->api_key, &length, NULL, error))
 		return false;
@@ -263,8 +263,8 @@ const char *
 credential_open(const char *token, const char *user_id, const char *origin,
 				LlmError *error)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	int			place = cache_place(token, strlen(token));
+	TimestampTz		  now = GetCurrentTimestamp();
+	int				  place = cache_place(token, strlen(token));
 	CachedCredential *entry = cache[place];
 
 	if (entry != NULL && entry->expires_at > now && cache_reload == PgReloadTime &&

@@ -12,7 +12,7 @@
 
 #include "base/errors.h"
 
-#define CREDENTIAL_MAX_LENGTH 4096	/* of an API key, in bytes */
+#define CREDENTIAL_MAX_LENGTH 4096 /* of an API key, in bytes */
 
 /*
  * Whether a text can be an API key: 1 to CREDENTIAL_MAX_LENGTH printable ASCII
@@ -51,4 +51,4 @@ extern bool credential_reseal(const char *token, char **new_token, bool *changed
 /* Forget and wipe every plaintext key of this process. */
 extern void credential_forget(void);
 
-#endif							/* LLM_ROUTER_CREDENTIAL_H */
+#endif /* LLM_ROUTER_CREDENTIAL_H */

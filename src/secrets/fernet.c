@@ -22,11 +22,11 @@
 #include "common/base64.h"
 #include "port/pg_bswap.h"
 
-#define VERSION 0x80
-#define TIME_BYTES 8
-#define IV_BYTES 16
-#define BLOCK_BYTES 16
-#define MAC_BYTES 32
+#define VERSION		 0x80
+#define TIME_BYTES	 8
+#define IV_BYTES	 16
+#define BLOCK_BYTES	 16
+#define MAC_BYTES	 32
 #define HEADER_BYTES (1 + TIME_BYTES + IV_BYTES)
 
 static const uint8 *
@@ -62,8 +62,8 @@ swap_alphabet(char *text, size_t length, char plus_from, char plus_to,
 static void
 base64url_encode(const void *bytes, size_t length, char *text)
 {
-	int			capacity = pg_b64_enc_len((int) length);
-	int			written = pg_b64_encode(bytes, (int) length, text, capacity);
+	int capacity = pg_b64_enc_len((int) length);
+	int written = pg_b64_encode(bytes, (int) length, text, capacity);
 
 	Assert(written >= 0);
 	text[written] = '\0';
@@ -89,9 +89,9 @@ base64url_decode(const char *text, size_t length, char *scratch, void *bytes,
 bool
 fernet_key_decode(const char *text, size_t length, uint8 key[FERNET_KEY_BYTES])
 {
-	char		scratch[FERNET_KEY_LENGTH];
-	uint8		bytes[FERNET_KEY_LENGTH];
-	bool		valid;
+	char  scratch[FERNET_KEY_LENGTH];
+	uint8 bytes[FERNET_KEY_LENGTH];
+	bool  valid;
 
 	if (length != FERNET_KEY_LENGTH)
 		return false;
@@ -123,14 +123,14 @@ encrypt(const uint8 *key, const uint8 *iv, const char *plain, size_t length,
 		uint8 *output)
 {
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-	int			body = 0;
-	int			last = 0;
-	bool		done;
+	int				body = 0;
+	int				last = 0;
+	bool			done;
 
 	done = ctx != NULL &&
-		EVP_EncryptInit_ex(ctx, EVP_aes_128_cbc(), NULL, encryption_key(key), iv) &&
-		EVP_EncryptUpdate(ctx, output, &body, (const uint8 *) plain, (int) length) &&
-		EVP_EncryptFinal_ex(ctx, output + body, &last);
+		   EVP_EncryptInit_ex(ctx, EVP_aes_128_cbc(), NULL, encryption_key(key), iv) &&
+		   EVP_EncryptUpdate(ctx, output, &body, (const uint8 *) plain, (int) length) &&
+		   EVP_EncryptFinal_ex(ctx, output + body, &last);
 	EVP_CIPHER_CTX_free(ctx);
 	return done ? body + last : -1;
 }
@@ -141,14 +141,14 @@ decrypt(const uint8 *key, const uint8 *iv, const uint8 *input, size_t length,
 		char *plain)
 {
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-	int			body = 0;
-	int			last = 0;
-	bool		done;
+	int				body = 0;
+	int				last = 0;
+	bool			done;
 
 	done = ctx != NULL &&
-		EVP_DecryptInit_ex(ctx, EVP_aes_128_cbc(), NULL, encryption_key(key), iv) &&
-		EVP_DecryptUpdate(ctx, (uint8 *) plain, &body, input, (int) length) &&
-		EVP_DecryptFinal_ex(ctx, (uint8 *) plain + body, &last);
+		   EVP_DecryptInit_ex(ctx, EVP_aes_128_cbc(), NULL, encryption_key(key), iv) &&
+		   EVP_DecryptUpdate(ctx, (uint8 *) plain, &body, input, (int) length) &&
+		   EVP_DecryptFinal_ex(ctx, (uint8 *) plain + body, &last);
 	EVP_CIPHER_CTX_free(ctx);
 	return done ? body + last : -1;
 }
@@ -156,13 +156,13 @@ decrypt(const uint8 *key, const uint8 *iv, const uint8 *input, size_t length,
 char *
 fernet_seal(const uint8 key[FERNET_KEY_BYTES], const char *plain, size_t length)
 {
-	size_t		cipher_length = (length / BLOCK_BYTES + 1) * BLOCK_BYTES;
-	size_t		signed_length = HEADER_BYTES + cipher_length;
-	size_t		total = signed_length + MAC_BYTES;
-	uint8	   *bytes = palloc(total);
-	char	   *token = palloc(pg_b64_enc_len((int) total) + 1);
-	uint64		now = pg_hton64((uint64) time(NULL));
-	uint8	   *iv = bytes + 1 + TIME_BYTES;
+	size_t cipher_length = (length / BLOCK_BYTES + 1) * BLOCK_BYTES;
+	size_t signed_length = HEADER_BYTES + cipher_length;
+	size_t total = signed_length + MAC_BYTES;
+	uint8 *bytes = palloc(total);
+	char  *token = palloc(pg_b64_enc_len((int) total) + 1);
+	uint64 now = pg_hton64((uint64) time(NULL));
+	uint8 *iv = bytes + 1 + TIME_BYTES;
 
 	bytes[0] = VERSION;
 	memcpy(bytes + 1, &now, TIME_BYTES);
@@ -183,26 +183,26 @@ fernet_seal(const uint8 key[FERNET_KEY_BYTES], const char *plain, size_t length)
 static bool
 authentic(const uint8 *key, const uint8 *bytes, int total)
 {
-	uint8		mac[MAC_BYTES];
-	int			signed_length = total - MAC_BYTES;
+	uint8 mac[MAC_BYTES];
+	int	  signed_length = total - MAC_BYTES;
 
 	return signed_length >= HEADER_BYTES + BLOCK_BYTES &&
-		(signed_length - HEADER_BYTES) % BLOCK_BYTES == 0 &&
-		bytes[0] == VERSION &&
-		sign(key, bytes, signed_length, mac) &&
-		CRYPTO_memcmp(mac, bytes + signed_length, MAC_BYTES) == 0;
+		   (signed_length - HEADER_BYTES) % BLOCK_BYTES == 0 &&
+		   bytes[0] == VERSION &&
+		   sign(key, bytes, signed_length, mac) &&
+		   CRYPTO_memcmp(mac, bytes + signed_length, MAC_BYTES) == 0;
 }
 
 bool
 fernet_open(const uint8 key[FERNET_KEY_BYTES], const char *token, char *plain,
 			size_t *length)
 {
-	size_t		token_length = strlen(token);
-	char	   *scratch = palloc(token_length + 1);
-	uint8	   *bytes = palloc(token_length + 1);
-	int			total = base64url_decode(token, token_length, scratch, bytes,
-										 (int) token_length);
-	int			opened = -1;
+	size_t token_length = strlen(token);
+	char  *scratch = palloc(token_length + 1);
+	uint8 *bytes = palloc(token_length + 1);
+	int	   total = base64url_decode(token, token_length, scratch, bytes,
+									(int) token_length);
+	int	   opened = -1;
 
 	if (total > 0 && authentic(key, bytes, total))
 		opened = decrypt(key, bytes + 1 + TIME_BYTES, bytes + HEADER_BYTES,

@@ -7,8 +7,8 @@
 
 #include "postgres.h"
 
-#define FERNET_KEY_BYTES 32
-#define FERNET_KEY_LENGTH 44	/* the same in base64url, with its padding */
+#define FERNET_KEY_BYTES  32
+#define FERNET_KEY_LENGTH 44 /* the same in base64url, with its padding */
 
 /*
  * Read a key in base64url.  False when text is not one; key is wiped then.
@@ -18,7 +18,7 @@ extern bool fernet_key_decode(const char *text, size_t length,
 
 /* Write a key in base64url, NUL-terminated. */
 extern void fernet_key_encode(const uint8 key[FERNET_KEY_BYTES],
-							  char text[FERNET_KEY_LENGTH + 1]);
+							  char		  text[FERNET_KEY_LENGTH + 1]);
 
 /*
  * Encrypt length bytes now, with a random IV.  The token is palloc'd.  NULL
@@ -36,4 +36,4 @@ extern char *fernet_seal(const uint8 key[FERNET_KEY_BYTES], const char *plain,
 extern bool fernet_open(const uint8 key[FERNET_KEY_BYTES], const char *token,
 						char *plain, size_t *length);
 
-#endif							/* LLM_ROUTER_FERNET_H */
+#endif /* LLM_ROUTER_FERNET_H */

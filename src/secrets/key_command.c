@@ -32,12 +32,12 @@ extern char **environ;
 static int
 start_command(const char *command, int output_fd, pid_t *pid)
 {
-	char	   *const argv[] = {"sh", "-c", unconstify(char *, command), NULL};
+	char *const				   argv[] = { "sh", "-c", unconstify(char *, command), NULL };
 	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t	none;
-	sigset_t	defaults;
-	int			result;
+	posix_spawnattr_t		   attributes;
+	sigset_t				   none;
+	sigset_t				   defaults;
+	int						   result;
 
 	sigemptyset(&none);
 	sigemptyset(&defaults);
@@ -52,7 +52,7 @@ start_command(const char *command, int output_fd, pid_t *pid)
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setsigdefault(&attributes, &defaults);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP |
-							 POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+											  POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	result = posix_spawn(pid, "/bin/sh", &actions, &attributes, argv, environ);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
@@ -69,13 +69,12 @@ read_output(int fd, char *output, size_t size)
 
 	for (;;)
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-		ssize_t		got;
+		long	left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		ssize_t got;
 
 		if (left <= 0)
 			return psprintf("did not finish within %d s", COMMAND_TIMEOUT_MS / 1000);
-		WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT |
-						  WL_EXIT_ON_PM_DEATH, fd, left, compat_wait_event("LlmRouterKeyCommand"));
+		WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, fd, left, compat_wait_event("LlmRouterKeyCommand"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 
@@ -112,7 +111,7 @@ status_problem(int status)
 static int
 end_command(pid_t pid, bool at_once)
 {
-	int			status = 0;
+	int status = 0;
 
 	for (int tries = 0; !at_once && tries < 100; tries++)
 	{
@@ -129,10 +128,10 @@ end_command(pid_t pid, bool at_once)
 char *
 key_command_run(const char *command, char *output, size_t size)
 {
-	int			fds[2];
-	pid_t		pid;
-	int			failed;
-	char	   *volatile problem = NULL;
+	int	  fds[2];
+	pid_t pid;
+	int	  failed;
+	char *volatile problem = NULL;
 	volatile bool finished = false;
 
 	if (pipe2(fds, O_CLOEXEC) != 0)
@@ -154,7 +153,7 @@ key_command_run(const char *command, char *output, size_t size)
 	}
 	PG_FINALLY();
 	{
-		int			status;
+		int status;
 
 		close(fds[0]);
 		ReleaseExternalFD();

@@ -16,4 +16,4 @@
  */
 extern char *key_command_run(const char *command, char *output, size_t size);
 
-#endif							/* LLM_ROUTER_KEY_COMMAND_H */
+#endif /* LLM_ROUTER_KEY_COMMAND_H */

@@ -17,7 +17,7 @@
  * the postmaster, which must never wait.  The postmaster only counts reloads
  * (it sees each exactly once, where a backend sees it when it is next used).
  *
- * Locks: the heavyweight lock that load_command takes is held by the process that runs the
+ * Locks: the heavyweight lock of wait_for_command is held by the process that runs the
  * command, because its waiters can be cancelled; the LWLock protects the shared
  * keys and is held to copy them.  The heavyweight lock comes first.
  */
@@ -43,51 +43,51 @@
 #include "utils/timestamp.h"
 
 #define ENVIRONMENT_VARIABLE "LLM_ROUTER_MASTER_KEY"
-#define GENERATED_FILE "llm_router_master.key"
+#define GENERATED_FILE		 "llm_router_master.key"
 
-#define MAX_MASTER_KEYS 32
-#define MAX_SOURCE_BYTES 16384	/* keys and comments together */
-#define COMMAND_RETRY_MS 10000	/* after the command failed */
+#define MAX_MASTER_KEYS	 32
+#define MAX_SOURCE_BYTES 16384 /* keys and comments together */
+#define COMMAND_RETRY_MS 10000 /* after the command failed */
 
 typedef struct MasterKeys
 {
-	int			nkeys;
-	uint8		keys[MAX_MASTER_KEYS][FERNET_KEY_BYTES];
-	char		problem[256];	/* "" when they can be used */
+	int	  nkeys;
+	uint8 keys[MAX_MASTER_KEYS][FERNET_KEY_BYTES];
+	char  problem[256]; /* "" when they can be used */
 } MasterKeys;
 
 /* What the command printed. */
 typedef struct SharedKeyring
 {
-	pg_atomic_uint32 reloads;	/* of the configuration; counted by the postmaster */
-	bool		loaded;			/* protected by the LWLock, as all that follows */
-	uint32		loaded_reload;	/* value of reloads before the command ran */
-	TimestampTz loaded_at;
-	MasterKeys	keys;
+	pg_atomic_uint32 reloads;		/* of the configuration; counted by the postmaster */
+	bool			 loaded;		/* protected by the LWLock, as all that follows */
+	uint32			 loaded_reload; /* value of reloads before the command ran */
+	TimestampTz		 loaded_at;
+	MasterKeys		 keys;
 } SharedKeyring;
 
 /* What tells that a file is not the one that was read. */
 typedef struct FileIdentity
 {
-	dev_t		device;
-	ino_t		inode;
-	off_t		size;
+	dev_t			device;
+	ino_t			inode;
+	off_t			size;
 	struct timespec modified;
-	struct timespec changed;	/* chmod and chown as well */
+	struct timespec changed; /* chmod and chown as well */
 } FileIdentity;
 
 static SharedKeyring *shared;
-static LWLock *shared_lock;
+static LWLock		 *shared_lock;
 
 /* This process's master keys. */
-static MasterKeys current;
+static MasterKeys  current;
 static const char *current_source;
-static uint32 current_version;
+static uint32	   current_version;
 
 /* The file that current came from. */
-static char current_file[MAXPGPATH];
+static char			current_file[MAXPGPATH];
 static FileIdentity current_identity;
-static TimestampTz current_reload;
+static TimestampTz	current_reload;
 
 static shmem_request_hook_type previous_shmem_request;
 static shmem_startup_hook_type previous_shmem_startup;
@@ -118,12 +118,12 @@ adopt(const MasterKeys *loaded, const char *source)
 
 /* Give up on a source; returns nothing usable. */
 static void
-reject(MasterKeys *keys, const char *format,...) pg_attribute_printf(2, 3);
+reject(MasterKeys *keys, const char *format, ...) pg_attribute_printf(2, 3);
 
 static void
-reject(MasterKeys *keys, const char *format,...)
+reject(MasterKeys *keys, const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	explicit_bzero(keys, sizeof(*keys));
 	va_start(args, format);
@@ -153,8 +153,8 @@ static void
 parse_keys(MasterKeys *keys, const char *text, const char *separators,
 		   const char *name)
 {
-	bool		lines = strcmp(separators, "\n") == 0;
-	int			line = 1;
+	bool lines = strcmp(separators, "\n") == 0;
+	int	 line = 1;
 
 	memset(keys, 0, sizeof(*keys));
 	for (const char *next = text; next != NULL; line++)
@@ -184,9 +184,9 @@ parse_keys(MasterKeys *keys, const char *text, const char *separators,
 }
 
 static void
-load_environment(const char *value)
+use_environment(const char *value)
 {
-	MasterKeys	loaded;
+	MasterKeys loaded;
 
 	parse_keys(&loaded, value, ", \t\r\n", ENVIRONMENT_VARIABLE);
 	adopt(&loaded, "environment");
@@ -215,7 +215,7 @@ file_identity(const struct stat *st)
 static const char *
 file_objection(const struct stat *st)
 {
-	mode_t		forbidden = st->st_uid == 0 ? S_IWGRP | S_IRWXO : S_IRWXG | S_IRWXO;
+	mode_t forbidden = st->st_uid == 0 ? S_IWGRP | S_IRWXO : S_IRWXG | S_IRWXO;
 
 	if (!S_ISREG(st->st_mode))
 		return "is not a regular file";
@@ -232,8 +232,8 @@ file_objection(const struct stat *st)
 static bool
 read_whole(int fd, char text[MAX_SOURCE_BYTES])
 {
-	size_t		used = 0;
-	ssize_t		got;
+	size_t	used = 0;
+	ssize_t got;
 
 	while (used < MAX_SOURCE_BYTES - 1 &&
 		   (got = read(fd, text + used, MAX_SOURCE_BYTES - 1 - used)) != 0)
@@ -256,7 +256,7 @@ read_file(MasterKeys *keys, const char *path, const char *name, FileIdentity *id
 	const char *objection;
 
 	/* Not blocking, so that a named pipe cannot hang the session. */
-	int			fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
 
 	if (fd < 0 || fstat(fd, &st) != 0)
 		reject(keys, "%s cannot be opened: %s", name, strerror(errno));
@@ -280,11 +280,11 @@ read_file(MasterKeys *keys, const char *path, const char *name, FileIdentity *id
  * generated file is no keys; a file that a setting names has to be there.
  */
 static void
-load_file(const char *path, const char *name, const char *source, bool required)
+use_file(const char *path, const char *name, const char *source, bool required)
 {
-	MasterKeys	loaded;
+	MasterKeys	 loaded;
 	FileIdentity identity;
-	struct stat st;
+	struct stat	 st;
 
 	memset(&loaded, 0, sizeof(loaded));
 	memset(&identity, 0, sizeof(identity));
@@ -311,14 +311,14 @@ load_file(const char *path, const char *name, const char *source, bool required)
 static bool
 copy_shared(MasterKeys *keys)
 {
-	bool		fresh;
+	bool fresh;
 
 	LWLockAcquire(shared_lock, LW_SHARED);
 	fresh = shared->loaded &&
-		shared->loaded_reload == pg_atomic_read_u32(&shared->reloads) &&
-		(shared->keys.problem[0] == '\0' ||
-		 !TimestampDifferenceExceeds(shared->loaded_at, GetCurrentTimestamp(),
-									 COMMAND_RETRY_MS));
+			shared->loaded_reload == pg_atomic_read_u32(&shared->reloads) &&
+			(shared->keys.problem[0] == '\0' ||
+			 !TimestampDifferenceExceeds(shared->loaded_at, GetCurrentTimestamp(),
+										 COMMAND_RETRY_MS));
 	if (fresh)
 		memcpy(keys, &shared->keys, sizeof(*keys));
 	LWLockRelease(shared_lock);
@@ -330,9 +330,9 @@ static void
 run_command(MasterKeys *keys)
 {
 	static const char name[] = "llm_router.master_key_command";
-	uint32		reload = pg_atomic_read_u32(&shared->reloads);
-	char		text[MAX_SOURCE_BYTES];
-	char	   *problem = key_command_run(setting_master_key_command, text, sizeof(text));
+	uint32			  reload = pg_atomic_read_u32(&shared->reloads);
+	char			  text[MAX_SOURCE_BYTES];
+	char			 *problem = key_command_run(setting_master_key_command, text, sizeof(text));
 
 	if (problem)
 	{
@@ -357,26 +357,33 @@ run_command(MasterKeys *keys)
  * workers need keys outside transactions.
  */
 static void
-load_command(void)
+wait_for_command(MasterKeys *keys)
 {
-	MasterKeys	loaded;
-	LOCKTAG		command_lock;
+	LOCKTAG command_lock;
+
+	SET_LOCKTAG_ADVISORY(command_lock, InvalidOid, 0x6c6c6d72, 0x6b657973, 3);
+	(void) LockAcquire(&command_lock, ExclusiveLock, true, false);
+	PG_TRY();
+	{
+		if (!copy_shared(keys))
+			run_command(keys);
+	}
+	PG_CATCH();
+	{
+		(void) LockRelease(&command_lock, ExclusiveLock, true);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	(void) LockRelease(&command_lock, ExclusiveLock, true);
+}
+
+static void
+use_command(void)
+{
+	MasterKeys loaded;
 
 	if (!copy_shared(&loaded))
-	{
-		SET_LOCKTAG_ADVISORY(command_lock, InvalidOid, 0x6c6c6d72, 0x6b657973, 3);
-		(void) LockAcquire(&command_lock, ExclusiveLock, true, false);
-		PG_TRY();
-		{
-			if (!copy_shared(&loaded))
-				run_command(&loaded);
-		}
-		PG_FINALLY();
-		{
-			(void) LockRelease(&command_lock, ExclusiveLock, true);
-		}
-		PG_END_TRY();
-	}
+		wait_for_command(&loaded);
 	adopt(&loaded, "command");
 	explicit_bzero(&loaded, sizeof(loaded));
 }
@@ -389,19 +396,18 @@ refresh(void)
 
 	Assert(settings_preloaded);
 	if (environment != NULL && *environment != '\0')
-		load_environment(environment);
+		use_environment(environment);
 	else if (*setting_master_key_command != '\0')
-		load_command();
+		use_command();
 	else if (*setting_master_key_file != '\0')
-		load_file(setting_master_key_file, "llm_router.master_key_file", "file", true);
+		use_file(setting_master_key_file, "llm_router.master_key_file", "file", true);
 	else
-		load_file(GENERATED_FILE, GENERATED_FILE " in the data directory",
-				  "generated file", false);
+		use_file(GENERATED_FILE, GENERATED_FILE " in the data directory",
+				 "generated file", false);
 }
 
-/* The same; false with LR009 when there is no usable key. */
-static bool
-refresh_usable(LlmError *error)
+bool
+keyring_usable(LlmError *error)
 {
 	refresh();
 	if (current.problem[0] != '\0')
@@ -427,8 +433,8 @@ static void
 fingerprint(const uint8 *key, char text[KEYRING_FINGERPRINT_LENGTH + 1])
 {
 	static const char prefix[] = "llm_router master key fingerprint:";
-	uint8		input[sizeof(prefix) - 1 + FERNET_KEY_BYTES];
-	uint8		digest[EVP_MAX_MD_SIZE];
+	uint8			  input[sizeof(prefix) - 1 + FERNET_KEY_BYTES];
+	uint8			  digest[EVP_MAX_MD_SIZE];
 
 	memcpy(input, prefix, sizeof(prefix) - 1);
 	memcpy(input + sizeof(prefix) - 1, key, FERNET_KEY_BYTES);
@@ -458,7 +464,7 @@ keyring_has(const char *wanted)
 	refresh();
 	for (int i = 0; i < current.nkeys; i++)
 	{
-		char		text[KEYRING_FINGERPRINT_LENGTH + 1];
+		char text[KEYRING_FINGERPRINT_LENGTH + 1];
 
 		fingerprint(current.keys[i], text);
 		if (strcmp(text, wanted) == 0)
@@ -481,16 +487,16 @@ keyring_version(void)
 static bool
 write_new_file(const char *path, const char *text)
 {
-	char		temporary[MAXPGPATH];
-	int			fd;
-	bool		done;
-	int			saved_errno;
+	char temporary[MAXPGPATH];
+	int	 fd;
+	bool done;
+	int	 saved_errno;
 
 	snprintf(temporary, sizeof(temporary), "%s.%d.tmp", path, MyProcPid);
 	fd = OpenTransientFilePerm(temporary, O_WRONLY | O_CREAT | O_TRUNC | PG_BINARY, 0600);
 	if (fd < 0)
 		return false;
-	errno = ENOSPC;				/* what a short write means */
+	errno = ENOSPC; /* what a short write means */
 	done = write(fd, text, strlen(text)) == (ssize_t) strlen(text) && pg_fsync(fd) == 0;
 	saved_errno = errno;
 	CloseTransientFile(fd);
@@ -510,14 +516,15 @@ bool
 keyring_generate(LlmError *error)
 {
 	static const char comment[] = "# Master key of llm_router. Without it the stored provider keys are lost: keep a copy elsewhere.\n";
-	uint8		key[FERNET_KEY_BYTES];
-	char		encoded[FERNET_KEY_LENGTH + 1];
-	char		text[sizeof(comment) + FERNET_KEY_LENGTH + 1];
-	bool		written;
+	uint8			  key[FERNET_KEY_BYTES];
+	char			  encoded[FERNET_KEY_LENGTH + 1];
+	char			  text[sizeof(comment) + FERNET_KEY_LENGTH + 1];
+	bool			  written;
 
 	refresh();
-	if (strcmp(current_source, "generated file") != 0 || current.problem[0] != '\0')
-		return refresh_usable(error);
+	if (strcmp(current_source, "generated file") != 0 || current.nkeys > 0 ||
+		current.problem[0] != '\0')
+		return keyring_usable(error);
 	if (RecoveryInProgress() || IsBinaryUpgrade)
 	{
 		error_set(error, ERRCODE_LLM_MASTER_KEY, "a master key cannot be made during recovery or an upgrade");
@@ -534,13 +541,13 @@ keyring_generate(LlmError *error)
 	if (!written)
 		return error_set(error, ERRCODE_LLM_MASTER_KEY, "could not write %s in the data directory: %s",
 						 GENERATED_FILE, strerror(errno));
-	return refresh_usable(error);
+	return keyring_usable(error);
 }
 
 bool
 keyring_seal(const char *plain, size_t length, char **token, LlmError *error)
 {
-	if (!refresh_usable(error))
+	if (!keyring_usable(error))
 		return false;
 	*token = fernet_seal(current.keys[0], plain, length);
 	if (*token == NULL)
@@ -552,7 +559,7 @@ bool
 keyring_open(const char *token, char *plain, size_t *length, bool *by_first_key,
 			 LlmError *error)
 {
-	if (!refresh_usable(error))
+	if (!keyring_usable(error))
 		return false;
 	for (int i = 0; i < current.nkeys; i++)
 	{
@@ -588,7 +595,7 @@ request_shared_memory(void)
 static void
 start_shared_memory(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_shmem_startup)
 		previous_shmem_startup();

@@ -9,27 +9,31 @@
 
 #include "base/errors.h"
 
-#define KEYRING_FINGERPRINT_LENGTH 16	/* hex digits */
+#define KEYRING_FINGERPRINT_LENGTH 16 /* hex digits */
 
 /* Where the master keys come from, and whether they can be used. */
 typedef struct KeyringStatus
 {
-	int			nkeys;			/* 0: none is configured, or there is a problem */
-	const char *source;			/* "environment", "command", "file", "generated file" */
-	char	   *problem;		/* why the keys cannot be used, palloc'd; or NULL */
-	char		fingerprint[KEYRING_FINGERPRINT_LENGTH + 1];	/* of the first key; "" without */
+	int			nkeys;										 /* 0: none is configured, or there is a problem */
+	const char *source;										 /* "environment", "command", "file", "generated file" */
+	char	   *problem;									 /* why the keys cannot be used, palloc'd; or NULL */
+	char		fingerprint[KEYRING_FINGERPRINT_LENGTH + 1]; /* of the first key; "" without */
 } KeyringStatus;
 
 extern void keyring_status(KeyringStatus *status);
+
+/* Whether there is a master key to seal with; false with LR009. */
+extern bool keyring_usable(LlmError *error);
 
 /* Whether the key with this fingerprint is among the master keys. */
 extern bool keyring_has(const char *fingerprint);
 
 /*
- * Make the file with a master key in the data directory, unless it is there.
- * Only for a database that holds no sealed key: a new master key would hide
- * that the right one is missing.  False with LR009 where another source is
- * configured, in recovery, in a binary upgrade, or when writing fails.
+ * See to it that there is a master key: where no source is configured and the
+ * generated file is not there, make it.  Only for a database that holds no
+ * sealed key: a new master key would hide that the right one is missing.  False
+ * with LR009 when a configured source cannot be used, in recovery, in a binary
+ * upgrade, or when writing fails.
  */
 extern bool keyring_generate(LlmError *error);
 
@@ -54,4 +58,4 @@ extern uint32 keyring_version(void);
 /* Called once by _PG_init while preloading. */
 extern void keyring_init(void);
 
-#endif							/* LLM_ROUTER_KEYRING_H */
+#endif /* LLM_ROUTER_KEYRING_H */
