@@ -70,7 +70,7 @@ PROVE_FLAGS =
 
 installcheck: ## pg_regress (after make install; REGRESS=name for one)
 	$(TEST_ENV) bash test/with_server.sh $(top_builddir)/src/test/regress/pg_regress --inputdir=. \
-		--bindir='$(bindir)' --dbname=regression $(REGRESS_OPTS) $(REGRESS)
+		--bindir='$(bindir)' $(REGRESS_OPTS) $(REGRESS)
 
 pgtapcheck: ## pgTAP (PGTAP_TESTS=test/pgtap/x.sql for one)
 	$(TEST_ENV) bash test/pgtap.sh $(PROVE_FLAGS) $(PGTAP_TESTS)
