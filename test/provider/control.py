@@ -1,8 +1,8 @@
 """The control API: scripts behaviours, reads the journal and the counters.
 
-POST /control/script    a list of behaviours, added to the script        GET  /control/script  what is left of it
-POST /control/reset     forgets script, journal and counters             GET  /control/stats   the counters
-GET  /control/requests?since=N  the journal's entries after number N      GET  /control/log     the same, as JSON lines
+POST /control/script            adds a behaviour or a list of them      GET /control/script   what is left of the script
+POST /control/reset             forgets script, journal and counters    GET /control/stats    the counters
+GET  /control/requests?since=N  the journal's entries after number N    GET /control/log      the same, as JSON lines
 """
 
 import json

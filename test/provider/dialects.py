@@ -116,7 +116,8 @@ class Dialect:
     needs_key: bool = True
     models_are_public: bool = False
     schema_status: int = 400
-    bad_key: str = "Incorrect API key provided: {key}. You can find your API key at https://platform.openai.com/account/api-keys."
+    bad_key: str = ("Incorrect API key provided: {key}. You can find your API key at "
+                    "https://platform.openai.com/account/api-keys.")
     no_key: str = "You didn't provide an API key. You need to provide your API key in an Authorization header."
     error: Callable = _openai_error
     model_list: Callable = _openai_models
@@ -126,9 +127,9 @@ class Dialect:
     reports_cost: bool = False
 
 
-_COMMON = (rules.has_messages, rules.stream_options_need_stream, rules.calls_are_answered, rules.assistant_says_something,
-           rules.tools_are_named, rules.tool_choice_fits_tools, rules.stops_are_few, rules.schemas_are_strict,
-           rules.images_are_addressed, rules.answers_whole)
+_COMMON = (rules.has_messages, rules.stream_options_need_stream, rules.calls_are_answered,
+           rules.assistant_says_something, rules.tools_are_named, rules.tool_choice_fits_tools, rules.stops_are_few,
+           rules.schemas_are_strict, rules.images_are_addressed, rules.answers_whole)
 _PENALTIES = {"frequency_penalty": (-2.0, 2.0), "presence_penalty": (-2.0, 2.0)}
 _LIMITS = {"max_tokens": (1, None), "max_completion_tokens": (1, None), "top_p": (0.0, 1.0), "n": (1, 128)}
 _WITHOUT_DEVELOPER = rules.roles("system", "user", "assistant", "tool")
@@ -159,11 +160,13 @@ DIALECTS = (
                        also={"stop": List[str], "logprobs": int, "top_k": int, "min_p": float,
                              "repetition_penalty": float, "reasoning": dict[str, Any], "safety_model": str,
                              "context_length_exceeded_behavior": Literal["error", "truncate"], "echo": bool,
-                             "chat_template_kwargs": dict[str, Any], "reasoning_effort": Literal["low", "medium", "high"]},
+                             "chat_template_kwargs": dict[str, Any],
+                             "reasoning_effort": Literal["low", "medium", "high"]},
                        ignores_unknown=True),
         schema_status=422, models=("openai/gpt-oss-20b", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
         bad_key="Invalid API key provided. You can find your API key at https://api.together.ai/settings/api-keys.",
-        rules=(*_COMMON, _WITHOUT_DEVELOPER, rules.within(temperature=(0.0, 2.0), logprobs=(0, 20), **_LIMITS, **_PENALTIES))),
+        rules=(*_COMMON, _WITHOUT_DEVELOPER,
+               rules.within(temperature=(0.0, 2.0), logprobs=(0, 20), **_LIMITS, **_PENALTIES))),
     Dialect(
         name="openrouter", prefixes=("/openrouter/api/v1",), error=_openrouter_error, model_list=_openrouter_models,
         schema=_schema(_OPENAI, without=(*_OPENAI_ONLY, "n"),
@@ -191,7 +194,8 @@ DIALECTS = (
         schema=_schema(_MISTRAL, only=_MISTRAL_MEMBERS, also={"reasoning_effort": Literal["high", "none"]}),
         models=("ministral-8b-2512", "mistral-large-2512"),
         rules=(*_COMMON, rules.mistral_call_ids, rules.mistral_last_role,
-               rules.within(temperature=(0.0, 1.5), max_tokens=(1, None), top_p=(0.0, 1.0), n=(1, None), **_PENALTIES))),
+               rules.within(temperature=(0.0, 1.5), max_tokens=(1, None), top_p=(0.0, 1.0), n=(1, None),
+                            **_PENALTIES))),
     Dialect(
         name="huggingface", prefixes=("/huggingface/v1",), error=_huggingface_error, model_list=_huggingface_models,
         schema=_schema(_OPENAI, only=_HUGGINGFACE_MEMBERS, also={"stop": List[str]}), models_are_public=True,

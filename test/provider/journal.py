@@ -16,9 +16,9 @@ class Journal:
         self._file = file
         self._entries = []
 
-    def open_entry(self, connection, secure, request):
+    def open_entry(self, connection, request):
         """Records a request as received; the entry is completed by close_entry."""
-        entry = {"number": len(self._entries) + 1, "connection": connection, "tls": secure,
+        entry = {"number": len(self._entries) + 1, "connection": connection.number, "tls": connection.tls,
                  "received_at": time.time(), "method": request.method, "path": request.path, "query": request.query,
                  "headers": [list(header) for header in request.headers], "body": _readable(request.body)}
         self._entries.append(entry)
@@ -26,7 +26,7 @@ class Journal:
         return entry
 
     def close_entry(self, entry, ended):
-        """`ended`: answered, hung up (by the behaviour) or client gone."""
+        """`ended`: "answered", "broken off" (by the behaviour) or "client gone" (before the end of the answer)."""
         entry.update(ended=ended, ended_at=time.time())
         self._write({"event": "end", **{key: entry.get(key) for key in
                      ("number", "ended", "ended_at", "status", "refused", "ignored", "behaviour")}})

@@ -27,14 +27,14 @@ def _arguments():
     parser.add_argument("--port", type=int, default=0, help="port for HTTP; 0 (default): any free one")
     parser.add_argument("--port-file", type=Path, help="write the ports and the process id here, atomically")
     parser.add_argument("--log", type=Path, help="append all requests here, as JSON lines")
-    parser.add_argument("--key", action="append", default=[],
+    parser.add_argument("--api-key", action="append", default=[],
                         help=f"an API key to accept (repeatable); default: all that begin with {KEY_PREFIX}")
     parser.add_argument("--certificates", type=Path, metavar="DIR",
-                        help="serve TLS too, with throw-away certificates made in DIR, each on a port of its own: "
-                             "https, https_wrong_host, https_expired, https_untrusted")
-    parser.add_argument("--tls-port", type=int, default=0, help="port for TLS; 0 (default): any free one")
-    parser.add_argument("--cert", type=Path, help="serve TLS with this certificate (chain) ...")
-    parser.add_argument("--cert-key", type=Path, help="... and this private key")
+                        help="make throw-away certificates in DIR and serve TLS with each of them: ports https, "
+                             "https_wrong_host, https_expired and https_untrusted")
+    parser.add_argument("--cert", type=Path, help="serve TLS, port https, with this certificate chain instead ...")
+    parser.add_argument("--key", type=Path, help="... and its private key")
+    parser.add_argument("--tls-port", type=int, default=0, help="port for https; 0 (default): any free one")
     return parser.parse_args()
 
 
@@ -44,19 +44,23 @@ def _tls_context(certificate, key):
     return context
 
 
-def _listeners(arguments):
-    """All sockets as {name: (socket, TLS context or None)}."""
-    listeners = {"http": (listen(arguments.port), None)}
+def _tls_contexts(arguments):
+    """The TLS ports to open, as {name: SSLContext}."""
+    contexts, directory = {}, arguments.certificates
+    if directory:
+        certificates.make(directory)
+        contexts = {"https" if name == "server" else f"https_{name}":
+                    _tls_context(directory / f"{name}.pem", directory / f"{name}.key") for name in certificates.NAMES}
     if arguments.cert:
-        context = _tls_context(arguments.cert, arguments.cert_key)
-        listeners["https"] = (listen(arguments.tls_port), context)
-    if arguments.certificates:
-        certificates.make(arguments.certificates)
-        for name in certificates.NAMES:
-            context = _tls_context(arguments.certificates / f"{name}.pem", arguments.certificates / f"{name}.key")
-            own = name == "server"
-            if not (own and arguments.cert):
-                listeners["https" if own else f"https_{name}"] = (listen(arguments.tls_port if own else 0), context)
+        contexts["https"] = _tls_context(arguments.cert, arguments.key)
+    return contexts
+
+
+def _listeners(arguments):
+    """All sockets, as {name: (socket, SSLContext or None)}."""
+    listeners = {"http": (listen(arguments.port), None)}
+    for name, context in _tls_contexts(arguments).items():
+        listeners[name] = (listen(arguments.tls_port if name == "https" else 0), context)
     return listeners
 
 
@@ -76,7 +80,7 @@ async def _run(arguments):
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     journal = Journal(arguments.log.open("a") if arguments.log else None)
-    server = Server(Endpoints(arguments.key), Script(), journal)
+    server = Server(Endpoints(arguments.api_key), Script(), journal)
     listeners = _listeners(arguments)
     accepting = [loop.create_task(server.accept(listener, tls)) for listener, tls in listeners.values()]
     _write_ports(arguments.port_file, listeners)

@@ -52,7 +52,8 @@ def assistant_says_something(body):
         if message["role"] == "assistant" and message.get("content") is None \
                 and not (message.get("tool_calls") or message.get("function_call") or message.get("refusal")
                          or message.get("audio")):
-            raise Refusal("Invalid value for 'content': expected a string, got null.", param=f"messages[{place}].content")
+            raise Refusal("Invalid value for 'content': expected a string, got null.",
+                          param=f"messages[{place}].content")
 
 
 def calls_are_answered(body):
@@ -148,7 +149,8 @@ def _check_strict(schema, param, name, context):
         return
     if schema.get("type") == "object" or "properties" in schema:
         if schema.get("additionalProperties") is not False:
-            raise _invalid_schema(param, name, context, "'additionalProperties' is required to be supplied and to be false.")
+            raise _invalid_schema(param, name, context,
+                                  "'additionalProperties' is required to be supplied and to be false.")
         properties = schema.get("properties", {})
         missing = [key for key in properties if key not in schema.get("required", [])]
         if missing:
@@ -171,7 +173,8 @@ def _invalid_schema(param, name, context, why):
 
 def stream_options_need_stream(body):
     if body.get("stream_options") is not None and not body.get("stream"):
-        raise Refusal("The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options")
+        raise Refusal("The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+                      param="stream_options")
 
 
 def answers_whole(body):

@@ -18,26 +18,32 @@ from wire import BadRequest, ClientGone, Connection, reset_on_close
 
 @dataclass
 class Stats:
-    """Counters: connections accepted since the reset; connections and requests that are open now."""
+    """Connections accepted since the reset, those open now, requests being answered now and at most at one time."""
 
     connections: int = 0
+    open_connections: set = field(default_factory=set)
     open_requests: int = 0
-    open: set = field(default_factory=set)
+    peak_requests: int = 0
 
     def accepted(self, number):
         self.connections += 1
-        self.open.add(number)
+        self.open_connections.add(number)
 
     def disregard(self, number):
         """Takes an open connection out of the counters."""
         self.connections -= 1
-        self.open.discard(number)
+        self.open_connections.discard(number)
+
+    def request_began(self):
+        self.open_requests += 1
+        self.peak_requests = max(self.peak_requests, self.open_requests)
 
     def reset(self):
         self.connections = 0
+        self.peak_requests = self.open_requests
 
     def as_dict(self):
-        return {"connections": self.connections, "open_connections": len(self.open), "open_requests": self.open_requests}
+        return {**vars(self), "open_connections": len(self.open_connections)}
 
 
 class Server:
@@ -74,22 +80,22 @@ class Server:
         except (ClientGone, BadRequest, OSError):
             pass  # a client that leaves, fails the TLS handshake or sends no HTTP has nothing more to be told
         finally:
-            self._stats.open.discard(number)
+            self._stats.open_connections.discard(number)
 
     async def _talk(self, sock, tls, number):
         loop = asyncio.get_running_loop()
         _transport, connection = await loop.connect_accepted_socket(lambda: Connection(number), sock, ssl=tls)
         try:
-            await self._converse(connection, tls is not None)
+            await self._converse(connection)
         finally:
             connection.close()
 
-    async def _converse(self, connection, secure):
+    async def _converse(self, connection):
         """The requests of a connection, until one side closes it."""
         reusable, first = True, True
         while reusable and (request := await connection.read_request()):
             if not request.path.startswith(PREFIX):
-                reusable = await self._exchange(connection, secure, request)
+                reusable = await self._exchange(connection, request)
             else:
                 if first:
                     self._stats.disregard(connection.number)
@@ -98,13 +104,13 @@ class Server:
             first = False
             reusable = reusable and request.header("connection").lower() != "close"
 
-    async def _exchange(self, connection, secure, request):
+    async def _exchange(self, connection, request):
         """One request of a provider's client; True if the connection can be used again."""
-        entry = self._journal.open_entry(connection.number, secure, request)
+        entry = self._journal.open_entry(connection, request)
         body = entry["body"]
         behaviour = self._script.take_for_request(body.get("model") if isinstance(body, dict) else None, request.path)
         entry["behaviour"] = behaviour.as_dict()
-        self._stats.open_requests += 1
+        self._stats.request_began()
         ended = "client gone"
         try:
             response = self._respond(request, behaviour, entry)

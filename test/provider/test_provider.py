@@ -74,7 +74,9 @@ class Provider:
 def exchange(connection, method, path, body=None, headers=None, raw=None):
     if headers is None:
         headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    connection.request(method, path, raw if raw is not None else json.dumps(body) if body is not None else None, headers)
+    if body is not None:
+        raw = json.dumps(body)
+    connection.request(method, path, raw, headers)
     response = connection.getresponse()
     data = response.read()
     try:
@@ -144,7 +146,16 @@ def test_official_client_over_tls(provider):
     trusted = openai.DefaultHttpxClient(verify=ssl.create_default_context(cafile=provider.authority))
     answer = provider.client("https", http_client=trusted).chat.completions.create(model="gpt-4o", messages=HELLO)
     assert answer.choices[0].message.content == "You said: Hello"
-    assert provider.requests()[0]["tls"] is True
+    assert provider.requests()[0]["tls"]["version"] == "TLSv1.3"
+
+
+def test_the_journal_tells_resumed_tls_sessions(provider):
+    context, session = ssl._create_unverified_context(), None
+    for _ in range(2):
+        with provider.open_request(port="https", wrap=lambda sock: context.wrap_socket(sock, session=session)) as sock:
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+            session = sock.session
+    assert [entry["tls"]["resumed"] for entry in provider.requests()] == [False, True]
 
 
 @pytest.mark.parametrize("port", ["https_wrong_host", "https_expired", "https_untrusted"])
@@ -195,7 +206,8 @@ def test_the_result_of_a_tool_is_echoed(provider):
     call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     messages = [*HELLO, {"role": "assistant", "tool_calls": [call]},
                 {"role": "tool", "tool_call_id": "call_1", "content": "rain"}]
-    assert provider.chat(messages=messages, tools=[TOOL])[2]["choices"][0]["message"]["content"] == "The tool said: rain"
+    answer = provider.chat(messages=messages, tools=[TOOL])[2]
+    assert answer["choices"][0]["message"]["content"] == "The tool said: rain"
 
 
 def test_json_answers_fit_their_schema(provider):
@@ -244,7 +256,7 @@ def test_each_dialect_words_a_bad_key_its_way(provider, base, expected):
 
 def test_given_keys_replace_the_default(tmp_path):
     ports = tmp_path / "ports"
-    process = subprocess.Popen([sys.executable, HERE / "provider.py", "--port-file", ports, "--key", "only-this"])
+    process = subprocess.Popen([sys.executable, HERE / "provider.py", "--port-file", ports, "--api-key", "only-this"])
     try:
         eventually(lambda: ports.exists() or process.poll() is not None, 30)
         lone = Provider({"http": int(ports.read_text().split("=")[1].split()[0])}, tmp_path)
@@ -370,7 +382,8 @@ def test_openai_refuses(provider, case):
 @pytest.mark.parametrize("body", [
     {"temperature": 0, "top_p": 1, "max_tokens": 5, "seed": 7, "user": "u", "stop": "x", "store": True,
      "metadata": {"a": "b"}, "logit_bias": {"5": -100}, "logprobs": True, "top_logprobs": 3},
-    {"model": "gpt-5.1", "reasoning_effort": "none", "temperature": 0.2, "max_completion_tokens": 5, "verbosity": "low"},
+    {"model": "gpt-5.1", "reasoning_effort": "none", "temperature": 0.2, "max_completion_tokens": 5,
+     "verbosity": "low"},
     {"model": "gpt-5-chat-latest", "temperature": 0.2, "max_tokens": 5},
     {"model": "o3", "temperature": 1, "reasoning_effort": "high"},
     {"messages": image("data:image/png;base64,AAAA")},
@@ -418,7 +431,7 @@ def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
     ("/groq/openai/v1", {"max_completion_tokens": 50, "reasoning_format": "parsed", "seed": 1, "user": "u"}),
     ("/mistral/v1", {"random_seed": 1, "max_tokens": 50, "tool_choice": "any", "tools": [TOOL], "n": 2,
                      "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://x/y"}]}]}),
-    ("/mistral/v1", {"response_format": schema_format({"type": "object", "properties": {}, "additionalProperties": False})}),
+    ("/mistral/v1", {"response_format": schema_format({"type": "object", "additionalProperties": False})}),
     ("/huggingface/v1", {"stop": ["a"], "max_tokens": 50, "seed": 1, "reasoning_effort": "low"})])
 def test_each_dialect_accepts_its_own(provider, base, body):
     status, _headers, answer = provider.chat(body, base)
@@ -474,8 +487,8 @@ def test_behaviours_are_matched_by_model_and_path(provider):
 
 
 def test_nonsense_is_no_script(provider):
-    for nonsense in ([{"statuss": 500}], [{"hang": "connect", "for_model": "m"}], [{"hang": "mid_body", "close": "mid_body"}]):
-        assert provider.call("POST", "/control/script", nonsense)[0] == 400
+    for nonsense in ({"statuss": 500}, {"hang": "connect", "for_model": "m"}, {"hang": "mid_body", "close": "mid_body"}):
+        assert provider.call("POST", "/control/script", [nonsense])[0] == 400
     assert provider.control("script") == {"script": []}
 
 
@@ -505,8 +518,8 @@ def test_redirect(provider):
 
 
 def test_scripted_usage_and_cost(provider):
-    provider.script({"usage": {"prompt_tokens": 100, "completion_tokens": 50, "cached_tokens": 80, "reasoning_tokens": 40,
-                               "cost": 0.25}})
+    provider.script({"usage": {"prompt_tokens": 100, "completion_tokens": 50, "cached_tokens": 80,
+                               "reasoning_tokens": 40, "cost": 0.25}})
     usage = provider.chat(base="/openrouter/api/v1")[2]["usage"]
     assert (usage["total_tokens"], usage["cost"]) == (150, 0.25)
     assert usage["prompt_tokens_details"]["cached_tokens"] == 80
@@ -582,7 +595,8 @@ def test_hangs_say_so_much_and_release_with_the_client(provider, place, sent):
         sock.settimeout(0.05)
         with pytest.raises(TimeoutError):
             sock.recv(1)
-    eventually(lambda: provider.control("stats") == {"connections": 1, "open_connections": 0, "open_requests": 0})
+    eventually(lambda: provider.control("stats") == {
+        "connections": 1, "open_connections": 0, "open_requests": 0, "peak_requests": 1})
     assert provider.requests()[0]["ended"] == "client gone"
 
 
@@ -692,7 +706,8 @@ def test_connections_are_kept_alive_and_counted(provider):
     with contextlib.closing(provider.connect()) as connection:
         for _ in range(3):
             assert exchange(connection, "POST", "/v1/chat/completions", body)[0] == 200
-        assert provider.control("stats") == {"connections": 1, "open_connections": 1, "open_requests": 0}
+        assert provider.control("stats") == {
+            "connections": 1, "open_connections": 1, "open_requests": 0, "peak_requests": 1}
     assert len({entry["connection"] for entry in provider.requests()}) == 1
     provider.chat()
     assert provider.control("stats")["connections"] == 2
@@ -716,6 +731,7 @@ def test_hundreds_of_hanging_connections(provider):
     provider.script({"hang": "before_headers", "times": 300})
     asyncio.run(many())
     eventually(lambda: provider.control("stats")["open_requests"] == 0)
+    assert provider.control("stats")["peak_requests"] == 301  # with the list of models between
 
 
 def test_the_journal_tells_what_came(provider):

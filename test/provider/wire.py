@@ -70,6 +70,12 @@ class Connection(asyncio.Protocol):
         self._flushed = asyncio.Event()
         self._flushed.set()
 
+    @property
+    def tls(self):
+        """None, or the TLS version and whether an earlier session was resumed."""
+        secured = self._transport.get_extra_info("ssl_object")
+        return secured and {"version": secured.version(), "resumed": secured.session_reused}
+
     # What asyncio calls
 
     def connection_made(self, transport):
