@@ -88,7 +88,7 @@ validate_key(const CatalogProvider *provider, const char *api_key)
 				 errhint("Nothing was stored. Look for the key in the provider's console, and whether it is active.")));
 	if (check.verdict == KEY_UNKNOWN)
 		ereport(WARNING,
-				(errmsg("the key of provider \"%s\" was stored without a check", provider->name),
+				(errmsg("the key of provider \"%s\" is stored without a check", provider->name),
 				 errdetail_internal("%s", check.message)));
 }
 
