@@ -32,5 +32,5 @@ if [ -n "$reports" ]; then
     printf '%s\n' "$reports"
     fail "memcheck reports errors below functions of llm_router" "all reports are in $findings"
 fi
-say "memcheck reports nothing below functions of llm_router"
+[ "$status" -ne 0 ] || say "memcheck reports nothing below functions of llm_router"
 exit "$status"
