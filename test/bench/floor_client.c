@@ -7,10 +7,10 @@
  *
  *	  floor_client --url URL [--clients N] [--seconds S]
  *
- * Prints one line: clients, requests/s, p50 and p99 of the latency in
- * microseconds, CPU of all clients in microseconds a request, and failures
- * (transfers that failed or had another status than 200). Exits with 1 if
- * there was any failure.
+ * Prints one line: "clients"; "rate", requests a second of all clients;
+ * "p50_us" and "p99_us", latencies; "cpu_us", CPU of all clients a request; and
+ * "failures", transfers that failed or had another status than 200. Exits with
+ * 1 if there was a failure or no request.
  */
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -171,7 +171,7 @@ main(int argc, char **argv)
 	}
 	while (wait(NULL) > 0)
 		;
-	printf("clients=%d requests_per_second=%.0f p50_us=%d p99_us=%d cpu_us_per_request=%.1f failures=%llu\n",
+	printf("clients=%d rate=%.0f p50_us=%d p99_us=%d cpu_us=%.1f failures=%llu\n",
 		   clients, (double) results->requests / (now_seconds() - begun), percentile(results, 0.5),
 		   percentile(results, 0.99), cpu_seconds_of_children() * 1e6 / (double) (results->requests ? results->requests : 1),
 		   (unsigned long long) results->failures);
