@@ -131,6 +131,8 @@ main(int argc, char **argv)
 	int			clients = 1;
 	double		seconds = 5;
 	double		begun;
+	double		elapsed;
+	double		requests;
 	Results	   *results;
 
 	for (int i = 1; i < argc; i += 2)
@@ -171,9 +173,14 @@ main(int argc, char **argv)
 	}
 	while (wait(NULL) > 0)
 		;
+	elapsed = now_seconds() - begun;
+	requests = (double) results->requests;
 	printf("clients=%d rate=%.0f p50_us=%d p99_us=%d cpu_us=%.1f failures=%llu\n",
-		   clients, (double) results->requests / (now_seconds() - begun), percentile(results, 0.5),
-		   percentile(results, 0.99), cpu_seconds_of_children() * 1e6 / (double) (results->requests ? results->requests : 1),
+		   clients,
+		   requests / elapsed,
+		   percentile(results, 0.5),
+		   percentile(results, 0.99),
+		   requests > 0 ? cpu_seconds_of_children() * 1e6 / requests : 0,
 		   (unsigned long long) results->failures);
 	return results->failures == 0 && results->requests > 0 ? 0 : 1;
 }
