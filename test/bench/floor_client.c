@@ -144,7 +144,10 @@ main(int argc, char **argv)
 		else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0)
 			seconds = atof(argv[i + 1]);
 		else
-			url = NULL, i = argc;
+		{
+			url = NULL;
+			break;
+		}
 	}
 	if (url == NULL || clients < 1 || seconds <= 0)
 	{
