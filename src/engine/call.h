@@ -1,0 +1,51 @@
+/*
+ * call.h
+ *		One chat as a state machine, and the loop that runs any number of them.
+ */
+#ifndef LLM_ROUTER_CALL_H
+#define LLM_ROUTER_CALL_H
+
+#include "chat/request.h"
+#include "chat/response.h"
+#include "routing/route.h"
+#include "utils/uuid.h"
+
+typedef struct Call Call;
+
+/* What llm_last_call() shows. */
+typedef struct CallSummary
+{
+	pg_uuid_t	request_id;
+	const char *provider;
+	const char *model;
+	const char *power_level;
+	TokenUsage	usage;
+	Money		cost;
+	int64		response_time_ms;
+	int			attempts;
+} CallSummary;
+
+/*
+ * A call for one parsed request; power_level and model are the SQL arguments or
+ * NULL.  Lives in a child of the current memory context: when that goes away,
+ * for whatever reason, the transfer is aborted and the attempt under way is
+ * settled in the ledger.
+ */
+extern Call *call_create(const ChatRequest *request, const char *power_level,
+						 const char *model);
+
+/* Run calls until all have ended.  Throws only for interrupts. */
+extern void call_run(Call **calls, int ncalls);
+
+/* After the end: the chat.completion with its llm_router member, or NULL. */
+extern Jsonb *call_response(const Call *call);
+
+/* After the end without a response: why. */
+extern const LlmError *call_error(const Call *call);
+
+extern void call_free(Call *call);
+
+/* The last call of this session that got an answer; false when there is none. */
+extern bool call_last(CallSummary *summary);
+
+#endif /* LLM_ROUTER_CALL_H */

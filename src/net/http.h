@@ -1,0 +1,78 @@
+/*
+ * http.h
+ *		HTTP transfers on PostgreSQL's wait events.
+ *
+ * One curl multi handle lives as long as the process, with its connections, DNS
+ * cache and TLS sessions.  Nothing here throws for what a server does: a
+ * transfer ends with a failure code and a message.  http_wait is the one place
+ * where the process sleeps, and where interrupts are taken: outside libcurl.
+ */
+#ifndef LLM_ROUTER_HTTP_H
+#define LLM_ROUTER_HTTP_H
+
+#include "providers/provider.h"
+
+typedef struct HttpLimits
+{
+	int			connect_timeout_ms; /* name look-up, TCP and TLS */
+	int			first_byte_timeout_ms;	/* from the start to the status line */
+	int			timeout_ms;		/* whole transfer */
+	size_t		max_response_bytes; /* body after decoding; headers have 64 kB */
+} HttpLimits;
+
+typedef enum HttpFailure
+{
+	HTTP_OK,					/* an answer came, whatever its status */
+	HTTP_CANNOT_RESOLVE,
+	HTTP_CANNOT_CONNECT,
+	HTTP_TLS_FAILED,
+	HTTP_BLOCKED_ADDRESS,		/* refused by the network policy */
+	HTTP_TIMEOUT,
+	HTTP_TOO_LARGE,
+	HTTP_BROKEN					/* reset, cut, or not HTTP */
+} HttpFailure;
+
+typedef struct HttpTransfer HttpTransfer;
+
+/*
+ * Start a transfer.  It lives in a child of the current memory context and ends
+ * with it (a reset callback aborts it), or with http_free.  wire's secret
+ * headers may be wiped as soon as this returns.  Never throws except for lack
+ * of memory.
+ */
+extern HttpTransfer *http_start(const WireRequest *wire, const HttpLimits *limits);
+
+/* Whether it has ended. */
+extern bool http_done(const HttpTransfer *transfer);
+
+/* After the end: why it failed, or HTTP_OK. */
+extern HttpFailure http_failure(const HttpTransfer *transfer);
+
+/* A text for people ("could not connect to 127.0.0.1 port 1: …"); no secrets. */
+extern const char *http_message(const HttpTransfer *transfer);
+
+/* Whether the request, or a part of it, may have reached the server. */
+extern bool http_was_sent(const HttpTransfer *transfer);
+
+/* The answer, when HTTP_OK; owned by the transfer. */
+extern const WireResponse *http_response(const HttpTransfer *transfer);
+
+extern void http_free(HttpTransfer *transfer);
+
+/*
+ * Drive all transfers of this process, and sleep until one of them makes
+ * progress, the latch is set, or timeout_ms (>= 0) has passed.  Returns early
+ * when a transfer has ended.  Takes interrupts (cancel, terminate, barriers)
+ * and notices a lost client within a second.  The latch is reset on return.
+ */
+extern void http_wait(int timeout_ms);
+
+/*
+ * Check a URL against the network policy without resolving it: https, or http
+ * for loopback and llm_router.allowed_hosts.  False with 22023.
+ */
+extern bool http_url_allowed(const char *url, LlmError *error);
+
+extern void http_init(void);
+
+#endif							/* LLM_ROUTER_HTTP_H */

@@ -1,0 +1,100 @@
+/*
+ * catalog.h
+ *		The configuration as routing sees it: providers, models, rules, tiers.
+ *
+ * An immutable snapshot in one memory context, loaded by state/catalog.c and
+ * built by hand in tests.  Routing reads nothing else.
+ */
+#ifndef LLM_ROUTER_ROUTING_CATALOG_H
+#define LLM_ROUTER_ROUTING_CATALOG_H
+
+#include "postgres.h"
+
+#include "chat/usage.h"
+#include "providers/provider.h"
+#include "utils/date.h"
+
+typedef enum PowerLevel
+{
+	POWER_ECO,
+	POWER_BALANCED,
+	POWER_PRECISION
+} PowerLevel;
+
+#define POWER_LEVEL_COUNT (POWER_PRECISION + 1)
+
+/* An ability that may be unknown; unknown does not exclude. */
+typedef enum Ability
+{
+	ABILITY_UNKNOWN,
+	ABILITY_NO,
+	ABILITY_YES
+} Ability;
+
+typedef struct CatalogProvider
+{
+	int32		id;
+	const char *name;
+	bool		enabled;
+	const ApiFormat *format;	/* NULL: this version has no adapter for it */
+	const char *format_name;
+	ProviderEndpoint endpoint;
+	const char *origin;			/* provider_origin(base_url) */
+	const char *encrypted_key;	/* the platform key's token, or NULL */
+} CatalogProvider;
+
+typedef struct CatalogModel
+{
+	int32		id;
+	const CatalogProvider *provider;
+	const char *name;
+	PowerLevel	power_level;
+	bool		enabled;
+	PriceList	prices;
+	int64		context_window; /* tokens; 0: unknown */
+	int64		max_output_tokens;	/* 0: unknown */
+	Ability		tools;
+	Ability		vision;
+	Ability		json_schema;
+	DateADT		retires_on;		/* DATEVAL_NOEND: not announced */
+} CatalogModel;
+
+typedef struct CatalogTier
+{
+	const char *name;
+	bool		power_levels[POWER_LEVEL_COUNT];
+} CatalogTier;
+
+typedef struct CatalogRule
+{
+	int			priority;
+	const CatalogModel *model;
+	const CatalogModel *fallback;	/* or NULL */
+} CatalogRule;
+
+typedef struct Catalog
+{
+	MemoryContext context;		/* all of it */
+	CatalogProvider *providers;
+	int			nproviders;
+	CatalogModel *models;		/* by level, then by price, then by name */
+	int			nmodels;
+	CatalogTier *tiers;
+	int			ntiers;
+
+	/* rules[tier * POWER_LEVEL_COUNT + level], by priority */
+	struct CatalogRuleList
+	{
+		CatalogRule *rules;
+		int			nrules;
+	}		   *rules;
+} Catalog;
+
+extern const char *power_level_name(PowerLevel level);
+extern bool power_level_from_name(const char *name, PowerLevel *level);
+
+/* By name, or NULL. */
+extern const CatalogProvider *catalog_provider(const Catalog *catalog, const char *name);
+extern const CatalogTier *catalog_tier(const Catalog *catalog, const char *name);
+
+#endif							/* LLM_ROUTER_ROUTING_CATALOG_H */

@@ -1,0 +1,119 @@
+/*
+ * ledger.h
+ *		The way of a call's record from the caller to the ledger writer.
+ *
+ * Room for a record is reserved in shared memory before an attempt is sent, so
+ * that settling it afterwards cannot fail: it neither allocates nor throws, and
+ * works in an aborting transaction and in an exiting process.  The writer of
+ * the database commits settled records in its own transactions.
+ *
+ * Nothing here waits: the engine has one wait for sockets, latch and deadline,
+ * and is woken by its latch when there is something to look at.
+ */
+#ifndef LLM_ROUTER_LEDGER_H
+#define LLM_ROUTER_LEDGER_H
+
+#include "base/errors.h"
+#include "chat/usage.h"
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+#define LEDGER_NAME_SIZE 256	/* provider and model names, with the NUL */
+
+/* What is known of a request when its room is reserved. */
+typedef struct LedgerRequest
+{
+	pg_uuid_t	request_id;
+	const char *user_id;
+	const char *role_name;
+	const char *power_level;
+	const char *tags;			/* JSON text, at most REQUEST_MAX_TAGS_BYTES; or NULL */
+} LedgerRequest;
+
+/* What is known of an attempt before it is sent. */
+typedef struct LedgerAttempt
+{
+	int			attempt;		/* 1, 2, … within the request */
+	int32		provider_id;
+	int32		model_id;
+	const char *provider;
+	const char *model;
+	bool		used_byok;
+	UnitPrices	prices;
+	Money		estimated_cost; /* upper bound, or MONEY_UNKNOWN */
+	TimestampTz started_at;		/* becomes created_at, with the request's id the row's key */
+} LedgerAttempt;
+
+typedef enum LedgerStatus
+{
+	LEDGER_OK,
+	LEDGER_ERROR,				/* failed; error_code says how */
+	LEDGER_CANCELLED,			/* ended by us: cancel, timeout of the statement, exit */
+	LEDGER_UNKNOWN				/* the process or the server died during the attempt */
+} LedgerStatus;
+
+/* How an attempt ended. */
+typedef struct LedgerOutcome
+{
+	LedgerStatus status;
+	Outcome		outcome;		/* error_code, unless status is LEDGER_OK */
+	bool		is_final;		/* the request's own row, not an earlier attempt's */
+	int			http_status;	/* 0: none */
+	TokenUsage	usage;			/* not known: NULL columns */
+	UnitPrices	prices;			/* for the prompt as it was counted by the provider */
+	Money		cost;			/* MONEY_UNKNOWN: NULL */
+	bool		cost_reported;	/* cost is the provider's own figure */
+	int64		response_time_ms;
+	char		finish_reason[32];
+	char		provider_request_id[64];
+} LedgerOutcome;
+
+/* Reserved room.  Plain data: may be copied, must be ended once. */
+typedef struct LedgerTicket
+{
+	int32		slot;			/* -1: none */
+	uint32		generation;
+	uint64		position;		/* in the database's queue, once settled */
+} LedgerTicket;
+
+#define LEDGER_NO_TICKET ((LedgerTicket) {.slot = -1})
+
+typedef enum LedgerProgress
+{
+	LEDGER_READY,
+	LEDGER_WAIT,				/* ask again when the latch is set, or after 100 ms */
+	LEDGER_REFUSED				/* *error says why */
+} LedgerProgress;
+
+/*
+ * Make sure that this database has a writer, and reserve room.  LEDGER_WAIT
+ * while the writer starts or the ring is full; the caller bounds that by its
+ * deadline.  Refused with LR010 when llm_router is not preloaded, the server is
+ * in recovery, or no worker slot can be had within five seconds of the first
+ * question of this call (since is when it asked first).
+ */
+extern LedgerProgress ledger_reserve(const LedgerRequest *request, TimestampTz since,
+									 LedgerTicket *ticket, LlmError *error);
+
+/* Note the attempt that is about to be sent.  May be called again for the next. */
+extern void ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt);
+
+/*
+ * End the reservation with a record for the writer.  Never throws, never
+ * allocates; ending an ended ticket does nothing.
+ */
+extern void ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome);
+
+/* End the reservation without a record: nothing was sent. */
+extern void ledger_release(LedgerTicket *ticket);
+
+/*
+ * Whether the settled record has been committed (or put into quarantine).
+ * While false, the latch is set when that may have changed.
+ */
+extern bool ledger_committed(const LedgerTicket *ticket);
+
+/* Shared-memory size and hooks; called once by _PG_init while preloading. */
+extern void ledger_init(void);
+
+#endif							/* LLM_ROUTER_LEDGER_H */
