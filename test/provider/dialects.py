@@ -128,15 +128,15 @@ class Dialect:
 
 
 _COMMON = (rules.has_messages, rules.stream_options_need_stream, rules.calls_are_answered,
-           rules.assistant_says_something, rules.tools_are_named, rules.tool_choice_fits_tools, rules.stops_are_few,
-           rules.schemas_are_strict, rules.images_are_addressed, rules.answers_whole)
+           rules.assistant_says_something, rules.tools_are_named, rules.tool_choice_fits_tools,
+           rules.images_are_addressed, rules.answers_whole)
 _PENALTIES = {"frequency_penalty": (-2.0, 2.0), "presence_penalty": (-2.0, 2.0)}
 _LIMITS = {"max_tokens": (1, None), "max_completion_tokens": (1, None), "top_p": (0.0, 1.0), "n": (1, 128)}
 _WITHOUT_DEVELOPER = rules.roles("system", "user", "assistant", "tool")
 _OPENAI_RULES = (
-    *_COMMON, rules.parallel_calls_need_tools, rules.json_mode_is_asked_for, rules.openai_output_limit,
-    rules.openai_sampling, rules.openai_reasoning_parameters, rules.openai_logprobs, rules.openai_old_models,
-    rules.openai_metadata, rules.openai_logit_bias,
+    *_COMMON, rules.stops_are_few, rules.schemas_are_strict, rules.parallel_calls_need_tools,
+    rules.json_mode_is_asked_for, rules.openai_output_limit, rules.openai_sampling, rules.openai_reasoning_parameters,
+    rules.openai_logprobs, rules.openai_old_models, rules.openai_metadata, rules.openai_logit_bias,
     rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 20), **_LIMITS, **_PENALTIES))
 _MISTRAL_MEMBERS = (
     "model messages temperature top_p max_tokens stream stop random_seed metadata response_format tools tool_choice "
@@ -178,7 +178,8 @@ DIALECTS = (
         bad_key="User not found.", no_key="No auth credentials found", reports_cost=True, check_path="/key",
         check_answer={"data": {"label": "sk-or-v1-simulated", "limit": None, "limit_remaining": None, "usage": 0,
                                "is_free_tier": False}},
-        rules=(*_COMMON, rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 20), **_LIMITS, **_PENALTIES))),
+        rules=(*_COMMON, rules.stops_are_few,
+               rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 20), **_LIMITS, **_PENALTIES))),
     Dialect(
         name="groq", prefixes=("/groq/openai/v1",), error=_groq_error, call_id=_short_call_id,
         schema=_schema(_OPENAI, without=(*_OPENAI_ONLY, "logit_bias", "logprobs", "top_logprobs", "frequency_penalty",
@@ -187,7 +188,8 @@ DIALECTS = (
                              "reasoning_effort": Literal["low", "medium", "high", "none", "default"],
                              "reasoning_format": Literal["hidden", "raw", "parsed"], "include_reasoning": bool}),
         bad_key="Invalid API Key", no_key="Invalid API Key", models=("llama-3.1-8b-instant", "openai/gpt-oss-20b"),
-        rules=(*_COMMON, _WITHOUT_DEVELOPER, rules.groq_names, rules.groq_reasoning, rules.json_mode_is_asked_for,
+        rules=(*_COMMON, rules.stops_are_few, rules.json_mode_is_asked_for, _WITHOUT_DEVELOPER, rules.groq_names,
+               rules.groq_reasoning, rules.groq_json_schema,
                rules.within(temperature=(0.0, 2.0), **{**_LIMITS, "n": (1, 1)}))),
     Dialect(
         name="mistral", prefixes=("/mistral/v1",), error=_mistral_error, call_id=_short_call_id, schema_status=422,
@@ -200,7 +202,7 @@ DIALECTS = (
         name="huggingface", prefixes=("/huggingface/v1",), error=_huggingface_error, model_list=_huggingface_models,
         schema=_schema(_OPENAI, only=_HUGGINGFACE_MEMBERS, also={"stop": List[str]}), models_are_public=True,
         models=("openai/gpt-oss-20b:groq", "deepseek-ai/DeepSeek-V4-Pro:novita"),
-        rules=(*_COMMON, _WITHOUT_DEVELOPER, rules.huggingface_image_detail,
+        rules=(*_COMMON, rules.stops_are_few, _WITHOUT_DEVELOPER, rules.huggingface_image_detail,
                rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 5), **_LIMITS, **_PENALTIES))),
     Dialect(
         name="local", prefixes=("/local/v1",), needs_key=False, schema=_schema(_OPENAI, ignores_unknown=True),

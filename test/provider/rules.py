@@ -197,19 +197,19 @@ def images_are_addressed(body):
 
 
 def within(**ranges):
-    """A rule: each named number, where given, lies in its range (least, greatest), None being open."""
+    """A rule: each named number, where given, lies in its range (least, greatest); greatest may be None."""
     def check(body):
         for name, (least, greatest) in ranges.items():
             value = body.get(name)
+            kind = "decimal" if isinstance(least, float) else "integer"
             if value is None or isinstance(value, bool):
                 continue
-            kind = "decimal" if isinstance(least, float) else "integer"
-            for wrong, side, sign, bound in ((least is not None and value < least, "min", ">=", least),
-                                             (greatest is not None and value > greatest, "max", "<=", greatest)):
-                if wrong:
-                    raise Refusal(f"Invalid '{name}': {kind} {'below' if side == 'min' else 'above'} {side}imum value. "
-                                  f"Expected a value {sign} {bound:g}, but got {value} instead.", param=name,
-                                  code=f"{kind}_{'below' if side == 'min' else 'above'}_{side}_value")
+            if value < least:
+                raise Refusal(f"Invalid '{name}': {kind} below minimum value. Expected a value >= {least:g}, but got "
+                              f"{value} instead.", code=f"{kind}_below_min_value", param=name)
+            if greatest is not None and value > greatest:
+                raise Refusal(f"Invalid '{name}': {kind} above maximum value. Expected a value <= {greatest:g}, but "
+                              f"got {value} instead.", code=f"{kind}_above_max_value", param=name)
     return check
 
 
@@ -325,6 +325,13 @@ def groq_reasoning(body):
     for family, values in allowed.items():
         if effort is not None and family in body["model"] and effort not in values:
             raise unsupported_value("reasoning_effort", effort)
+
+
+def groq_json_schema(body):
+    """Only some models know JSON schemas; all know JSON mode."""
+    wants_schema = (body.get("response_format") or {}).get("type") == "json_schema"
+    if wants_schema and not re.search("gpt-oss|kimi-k2|llama-4", body["model"].lower()):
+        raise Refusal("This model does not support response format `json_schema`.", param="response_format")
 
 
 def mistral_call_ids(body):

@@ -145,11 +145,13 @@ def test_unknown_paths_and_methods_are_404(provider):
     ("/groq/openai/v1", {"n": 2}, 400), ("/groq/openai/v1", {"logit_bias": {"1": 1}}, 400),
     ("/groq/openai/v1", {"messages": [{**HELLO[0], "name": "a"}]}, 400),
     ("/groq/openai/v1", {"reasoning_format": "raw", "tools": [TOOL]}, 400),
+    ("/groq/openai/v1", {"model": "llama-3.1-8b-instant", "response_format": schema_format({})}, 400),
     ("/mistral/v1", {"seed": 1}, 422), ("/mistral/v1", {"max_completion_tokens": 1}, 422),
     ("/mistral/v1", {"stream_options": {}}, 422), ("/mistral/v1", {"user": "u"}, 422),
     ("/mistral/v1", {"messages": [{**HELLO[0], "name": "a"}]}, 422), ("/mistral/v1", {"temperature": 1.6}, 400),
     ("/mistral/v1", {"messages": [{"role": "assistant", "content": "a"}]}, 400),
     ("/mistral/v1", {"tools": [named_tool("f")]}, 422), ("/mistral/v1", {"reasoning_effort": "low"}, 422),
+    ("/huggingface/v1", {"stop": ["a", "b", "c", "d", "e"]}, 400),
     ("/huggingface/v1", {"user": "u"}, 400), ("/huggingface/v1", {"stop": "a"}, 400),
     ("/huggingface/v1", {"top_logprobs": 6, "logprobs": True}, 400), ("/huggingface/v1", {"n": 1}, 400)])
 def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
@@ -161,6 +163,7 @@ def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
     ("/openai/v1", {}), ("/together/v1", {"stop": ["a"], "logprobs": 3, "top_k": 4, "max_tokens": 50}),
     ("/openrouter/api/v1", {"messages": [{"role": "developer", "content": "a"}], "top_k": 3, "max_tokens": 50}),
     ("/groq/openai/v1", {"max_completion_tokens": 50, "reasoning_format": "parsed", "seed": 1, "user": "u"}),
+    ("/mistral/v1", {"stop": ["a", "b", "c", "d", "e"]}),
     ("/mistral/v1", {"random_seed": 1, "max_tokens": 50, "tool_choice": "any", "tools": [TOOL], "n": 2,
                      "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://x/y"}]}]}),
     ("/mistral/v1", {"response_format": schema_format({"type": "object", "additionalProperties": False})}),
