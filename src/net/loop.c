@@ -38,7 +38,7 @@
 /* libpq/libpq.h, which declares it, needs Kerberos' headers on Debian. */
 extern bool pq_check_connection(void);
 
-#define CLIENT_CHECK_MS 1000
+#define CLIENT_CHECK_MS 500
 
 /* Idle connections kept open: enough for every provider of a plan. */
 #define MAX_IDLE_CONNECTIONS 16L
@@ -278,7 +278,7 @@ serve_sockets(void)
 
 /*
  * End the session, as ProcessInterrupts does, when the client has gone.  Looked
- * at once a second of waiting, so that quick requests do not pay for it.
+ * at twice a second of waiting, so that quick requests do not pay for it.
  */
 static void
 check_client(int64 now_ms)
