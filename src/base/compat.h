@@ -40,12 +40,12 @@
 #define compat_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
-/* 17 gave a process's number a name of its own. */
+/* 17 renamed the index of a process in shared memory. */
 #include "storage/proc.h"
 #if PG_VERSION_NUM >= 170000
-#define compat_my_process_number() MyProcNumber
+#define compat_my_proc_number() ((int) MyProcNumber)
 #else
-#define compat_my_process_number() (MyProc->pgprocno)
+#define compat_my_proc_number() (MyProc->pgprocno)
 #endif
 
 #endif							/* LLM_ROUTER_COMPAT_H */

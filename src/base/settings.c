@@ -180,7 +180,7 @@ static const IntegerSetting integer_settings[] = {
 	{"llm_router.ledger_wait_timeout",
 		"How long an answer waits for its ledger row to be committed, before it is given with a WARNING.",
 		"The record stays queued and is written all the same.",
-	&setting_ledger_wait_timeout, 30 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS},
+	&setting_ledger_wait_timeout, 5 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS},
 	{"llm_router.ledger_size",
 		"Shared memory for records on their way to the ledger.",
 		"A call in progress takes 1 to 10 kB.",

@@ -225,7 +225,7 @@ ledger_record_open(LedgerQueue *queue, int32 text_size)
 		last = block_header(last->next);
 	}
 	record->queue = (int32) (queue - ledger_ring->queues);
-	record->owner = compat_my_process_number();
+	record->owner = compat_my_proc_number();
 	record->next_record = LEDGER_NONE;
 	record->epoch = queue->epoch;
 	record->attempt = 0;
@@ -320,7 +320,7 @@ ledger_queue_peek(const LedgerQueue *queue, int32 *numbers, int max)
 void
 ledger_sleepers_add(void)
 {
-	int32		me = compat_my_process_number();
+	int32		me = compat_my_proc_number();
 
 	for (int i = 0; i < ledger_ring->nsleepers; i++)
 		if (ledger_ring->sleepers[i] == me)
