@@ -19,4 +19,4 @@ extern char *argument_string(FunctionCallInfo fcinfo, int number);
 /* An argument of type jsonb, or NULL. */
 extern Jsonb *argument_jsonb(FunctionCallInfo fcinfo, int number);
 
-#endif							/* LLM_ROUTER_ARGUMENTS_H */
+#endif /* LLM_ROUTER_ARGUMENTS_H */

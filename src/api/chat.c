@@ -67,8 +67,8 @@ chat_run(FunctionCallInfo fcinfo, Jsonb *messages, LlmError *error)
 Datum
 llm_chat(PG_FUNCTION_ARGS)
 {
-	LlmError	error = {0};
-	Jsonb	   *response;
+	LlmError error = { 0 };
+	Jsonb	*response;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
@@ -86,10 +86,10 @@ llm_chat(PG_FUNCTION_ARGS)
 Datum
 llm_ask(PG_FUNCTION_ARGS)
 {
-	LlmError	error = {0};
-	text	   *prompt;
-	Jsonb	   *response;
-	text	   *answer;
+	LlmError error = { 0 };
+	text	*prompt;
+	Jsonb	*response;
+	text	*answer;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
@@ -121,7 +121,7 @@ llm_ask(PG_FUNCTION_ARGS)
 Datum
 llm_text(PG_FUNCTION_ARGS)
 {
-	text	   *answer = chat_response_text(PG_GETARG_JSONB_P(0));
+	text *answer = chat_response_text(PG_GETARG_JSONB_P(0));
 
 	if (answer == NULL)
 		PG_RETURN_NULL();
@@ -139,9 +139,9 @@ Datum
 llm_last_call(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	CallSummary call;
-	Datum		values[9];
-	bool		nulls[9] = {false};
+	CallSummary	   call;
+	Datum		   values[9];
+	bool		   nulls[9] = { false };
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!call_last(&call))

@@ -24,8 +24,8 @@ static void
 put_check(ReturnSetInfo *result, const char *check_name, const char *status,
 		  const char *detail, const char *hint)
 {
-	Datum		values[4];
-	bool		nulls[4] = {false};
+	Datum values[4];
+	bool  nulls[4] = { false };
 
 	values[0] = CStringGetTextDatum(check_name);
 	values[1] = CStringGetTextDatum(status);
@@ -68,9 +68,9 @@ static void
 check_libraries(ReturnSetInfo *result)
 {
 	const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
-	char	   *detail = psprintf("libcurl %s with %s; %s", curl->version,
-								  curl->ssl_version ? curl->ssl_version : "no TLS",
-								  OpenSSL_version(OPENSSL_VERSION));
+	char						 *detail = psprintf("libcurl %s with %s; %s", curl->version,
+							curl->ssl_version ? curl->ssl_version : "no TLS",
+													OpenSSL_version(OPENSSL_VERSION));
 
 	if (curl->ssl_version == NULL)
 		put_check(result, "libraries", "error", detail, "Install a libcurl with TLS.");
@@ -84,9 +84,9 @@ check_libraries(ReturnSetInfo *result)
 static void
 check_concurrency(ReturnSetInfo *result)
 {
-	int			limit = admission_limit();
-	int			in_use = admission_in_use();
-	char	   *detail = psprintf("%d of %d calls running", in_use, limit);
+	int	  limit = admission_limit();
+	int	  in_use = admission_in_use();
+	char *detail = psprintf("%d of %d calls running", in_use, limit);
 
 	if (in_use >= limit)
 		put_check(result, "concurrency", "warning", detail,

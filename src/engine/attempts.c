@@ -17,7 +17,7 @@ typedef struct Attempt
 	Outcome		outcome;
 	int			http_status;
 	int64		response_time_ms;
-	char	   *message;		/* the provider's, or ours; or NULL */
+	char	   *message; /* the provider's, or ours; or NULL */
 } Attempt;
 
 void
@@ -25,7 +25,7 @@ attempts_begin(Attempts *attempts, MemoryContext context, const char *provider,
 			   const char *model, bool used_byok)
 {
 	MemoryContext previous = MemoryContextSwitchTo(context);
-	Attempt    *attempt = palloc0(sizeof(Attempt));
+	Attempt		 *attempt = palloc0(sizeof(Attempt));
 
 	attempt->provider = provider;
 	attempt->model = model;
@@ -39,7 +39,7 @@ void
 attempts_end(Attempts *attempts, const ProviderReply *reply, int http_status,
 			 int64 response_time_ms)
 {
-	Attempt    *attempt = llast(attempts->list);
+	Attempt *attempt = llast(attempts->list);
 
 	attempt->outcome = reply->outcome;
 	attempt->http_status = http_status;
@@ -63,7 +63,7 @@ attempts_count(const Attempts *attempts)
 static void
 push_key(JsonbParseState **state, const char *key)
 {
-	JsonbValue	value = {.type = jbvString};
+	JsonbValue value = { .type = jbvString };
 
 	value.val.string.val = unconstify(char *, key);
 	value.val.string.len = (int) strlen(key);
@@ -73,7 +73,7 @@ push_key(JsonbParseState **state, const char *key)
 static void
 push_string(JsonbParseState **state, const char *key, const char *string)
 {
-	JsonbValue	value = {.type = jbvNull};
+	JsonbValue value = { .type = jbvNull };
 
 	if (string)
 	{
@@ -88,7 +88,7 @@ push_string(JsonbParseState **state, const char *key, const char *string)
 static void
 push_bool(JsonbParseState **state, const char *key, bool boolean)
 {
-	JsonbValue	value = {.type = jbvBool};
+	JsonbValue value = { .type = jbvBool };
 
 	value.val.boolean = boolean;
 	push_key(state, key);
@@ -98,7 +98,7 @@ push_bool(JsonbParseState **state, const char *key, bool boolean)
 static void
 push_integer(JsonbParseState **state, const char *key, int64 integer)
 {
-	JsonbValue	value = {.type = jbvNumeric};
+	JsonbValue value = { .type = jbvNumeric };
 
 	value.val.numeric = int64_to_numeric(integer);
 	push_key(state, key);
@@ -109,11 +109,11 @@ push_integer(JsonbParseState **state, const char *key, int64 integer)
 static void
 push_money(JsonbParseState **state, const char *key, Money money)
 {
-	JsonbValue	value = {.type = jbvNull};
+	JsonbValue value = { .type = jbvNull };
 
 	if (money != MONEY_UNKNOWN)
 	{
-		Datum		numeric = NumericGetDatum(money_to_numeric(money));
+		Datum numeric = NumericGetDatum(money_to_numeric(money));
 
 		value.type = jbvNumeric;
 		value.val.numeric = DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale, numeric));
@@ -148,7 +148,7 @@ Jsonb *
 attempts_answer_note(const Attempts *attempts, const AnswerNote *note)
 {
 	JsonbParseState *state = NULL;
-	ListCell   *cell;
+	ListCell		*cell;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, "request_id", uuid_to_string(note->request_id));
@@ -160,7 +160,7 @@ attempts_answer_note(const Attempts *attempts, const AnswerNote *note)
 	push_integer(&state, "response_time_ms", note->response_time_ms);
 	push_key(&state, "attempts");
 	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	foreach(cell, attempts->list)
+	foreach (cell, attempts->list)
 		push_attempt(&state, lfirst(cell));
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
@@ -179,12 +179,12 @@ static int
 attempts_sqlstate(const Attempts *attempts)
 {
 	const Attempt *last = llast(attempts->list);
-	int			sqlstate = retry_sqlstate(last->outcome);
-	ListCell   *cell;
+	int			   sqlstate = retry_sqlstate(last->outcome);
+	ListCell	  *cell;
 
 	if (sqlstate == ERRCODE_LLM_BAD_REQUEST)
 		return sqlstate;
-	foreach(cell, attempts->list)
+	foreach (cell, attempts->list)
 	{
 		const Attempt *attempt = lfirst(cell);
 
@@ -227,9 +227,9 @@ void
 attempts_error(const Attempts *attempts, const pg_uuid_t *request_id, LlmError *error)
 {
 	const Attempt *last = llast(attempts->list);
-	int			count = attempts_count(attempts);
-	int			sqlstate = attempts_sqlstate(attempts);
-	const char *hint = hint_for(sqlstate);
+	int			   count = attempts_count(attempts);
+	int			   sqlstate = attempts_sqlstate(attempts);
+	const char	  *hint = hint_for(sqlstate);
 	StringInfoData detail;
 
 	initStringInfo(&detail);

@@ -12,19 +12,19 @@
 
 typedef struct Attempts
 {
-	List	   *list;			/* of Attempt *, in order */
+	List *list; /* of Attempt *, in order */
 } Attempts;
 
 /* What the llm_router member says besides the attempts. */
 typedef struct AnswerNote
 {
 	const pg_uuid_t *request_id;
-	const char *provider;
-	const char *model;
-	const char *power_level;
-	bool		used_byok;
-	Money		cost;
-	int64		response_time_ms;
+	const char		*provider;
+	const char		*model;
+	const char		*power_level;
+	bool			 used_byok;
+	Money			 cost;
+	int64			 response_time_ms;
 } AnswerNote;
 
 /* Note the start of an attempt, in the given context. */
@@ -35,7 +35,7 @@ extern void attempts_begin(Attempts *attempts, MemoryContext context,
 extern void attempts_end(Attempts *attempts, const ProviderReply *reply,
 						 int http_status, int64 response_time_ms);
 
-extern int	attempts_count(const Attempts *attempts);
+extern int attempts_count(const Attempts *attempts);
 
 /* The member llm_router of an answer, as an object. */
 extern Jsonb *attempts_answer_note(const Attempts *attempts, const AnswerNote *note);
@@ -51,4 +51,4 @@ extern void attempts_error(const Attempts *attempts, const pg_uuid_t *request_id
 /* An error as the {"error": {…}} object of on_error => return. */
 extern Jsonb *error_to_jsonb(const LlmError *error);
 
-#endif							/* LLM_ROUTER_ATTEMPTS_H */
+#endif /* LLM_ROUTER_ATTEMPTS_H */

@@ -55,52 +55,52 @@ typedef enum CallState
 
 struct Call
 {
-	dlist_node	node;			/* in live_calls, until it is ended */
-	MemoryContext context;		/* holds everything of the call, itself too */
-	MemoryContext attempt_context;	/* of the attempt under way */
+	dlist_node			  node;			   /* in live_calls, until it is ended */
+	MemoryContext		  context;		   /* holds everything of the call, itself too */
+	MemoryContext		  attempt_context; /* of the attempt under way */
 	MemoryContextCallback on_reset;
-	ResourceOwner owner;
-	bool		ended;
+	ResourceOwner		  owner;
+	bool				  ended;
 
-	CallState	state;
+	CallState		   state;
 	const ChatRequest *request;
-	pg_uuid_t	id;
-	char	   *user_id;
-	char	   *role_name;
-	char	   *tags;			/* JSON text, or NULL */
-	const Catalog *catalog;		/* pinned until the call is ended */
-	Plan		plan;
+	pg_uuid_t		   id;
+	char			  *user_id;
+	char			  *role_name;
+	char			  *tags;	/* JSON text, or NULL */
+	const Catalog	  *catalog; /* pinned until the call is ended */
+	Plan			   plan;
 
-	int64		started_ms;		/* of now_ms() */
+	int64		started_ms; /* of now_ms() */
 	int64		deadline_ms;
-	int64		wait_until_ms;	/* end of ADMISSION, BACKOFF or COMMIT */
+	int64		wait_until_ms; /* end of ADMISSION, BACKOFF or COMMIT */
 	TimestampTz reserve_since;
 	int			max_attempts;
 	bool		admitted;
 	bool		waits_for_place;
 
-	int			entry;			/* of the plan, tried now */
-	int			tries_of_entry;
-	int64		attempt_started_ms;
+	int			  entry; /* of the plan, tried now */
+	int			  tries_of_entry;
+	int64		  attempt_started_ms;
 	HttpTransfer *transfer;
-	LedgerTicket ticket;
-	bool		reserved;		/* the ticket is open */
-	bool		attempt_open;	/* sent, and its end not known */
-	Attempts	attempts;
+	LedgerTicket  ticket;
+	bool		  reserved;		/* the ticket is open */
+	bool		  attempt_open; /* sent, and its end not known */
+	Attempts	  attempts;
 
-	ProviderReply reply;		/* of the last attempt; in attempt_context */
-	LlmError	key_error;		/* of OUTCOME_UNUSABLE_KEY; in attempt_context */
-	bool		may_have_cost;	/* the last attempt, though it failed */
-	Money		cost;			/* as settled last */
-	Jsonb	   *response;
-	LlmError	error;
+	ProviderReply reply;		 /* of the last attempt; in attempt_context */
+	LlmError	  key_error;	 /* of OUTCOME_UNUSABLE_KEY; in attempt_context */
+	bool		  may_have_cost; /* the last attempt, though it failed */
+	Money		  cost;			 /* as settled last */
+	Jsonb		 *response;
+	LlmError	  error;
 };
 
 static dlist_head live_calls = DLIST_STATIC_INIT(live_calls);
-static bool owner_callback_registered;
+static bool		  owner_callback_registered;
 
 static CallSummary last_call;
-static bool has_last_call;
+static bool		   has_last_call;
 
 static void call_settle(Call *call, LedgerStatus status, bool is_final);
 
@@ -108,7 +108,7 @@ static void call_settle(Call *call, LedgerStatus status, bool is_final);
 static int64
 now_ms(void)
 {
-	instr_time	now;
+	instr_time now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
@@ -122,8 +122,8 @@ static void
 make_request_id(pg_uuid_t *id)
 {
 	/* Unix epoch; PostgreSQL's begins 30 years later. */
-	uint64		ms = (uint64) (GetCurrentTimestamp() / 1000) +
-		(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
+	uint64 ms = (uint64) (GetCurrentTimestamp() / 1000) +
+				(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 
 	if (!pg_strong_random(id->data, UUID_LEN))
 		ereport(ERROR,
@@ -168,7 +168,7 @@ call_end(Call *call)
 static void
 call_context_reset(void *arg)
 {
-	Call	   *call = arg;
+	Call *call = arg;
 
 	call->transfer = NULL;
 	call_end(call);
@@ -182,9 +182,9 @@ call_owner_released(ResourceReleasePhase phase, bool is_commit,
 
 	if (is_commit || phase != RESOURCE_RELEASE_BEFORE_LOCKS)
 		return;
-	dlist_foreach_modify(iter, &live_calls)
+	dlist_foreach_modify (iter, &live_calls)
 	{
-		Call	   *call = dlist_container(Call, node, iter.cur);
+		Call *call = dlist_container(Call, node, iter.cur);
 
 		if (call->owner == CurrentResourceOwner)
 			call_end(call);
@@ -203,7 +203,7 @@ call_allocate(const ChatRequest *request)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "llm_router call",
 												  ALLOCSET_DEFAULT_SIZES);
-	Call	   *call = MemoryContextAllocZero(context, sizeof(Call));
+	Call		 *call = MemoryContextAllocZero(context, sizeof(Call));
 
 	call->context = context;
 	call->attempt_context = AllocSetContextCreate(context, "llm_router attempt",
@@ -227,11 +227,11 @@ call_allocate(const ChatRequest *request)
 Call *
 call_create(const ChatRequest *request, const char *power_level, const char *model)
 {
-	Call	   *call = call_allocate(request);
-	MemoryContext caller_context = MemoryContextSwitchTo(call->context);
+	Call				*call = call_allocate(request);
+	MemoryContext		 caller_context = MemoryContextSwitchTo(call->context);
 	const RouterOptions *options = &request->router;
-	RouteCaller caller;
-	int			timeout_ms;
+	RouteCaller			 caller;
+	int					 timeout_ms;
 
 	make_request_id(&call->id);
 	call->started_ms = now_ms();
@@ -239,7 +239,7 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 	call->deadline_ms = call->started_ms + timeout_ms;
 	call->wait_until_ms = call->started_ms + setting_concurrency_timeout;
 	call->max_attempts = options->max_attempts > 0 ? options->max_attempts
-		: setting_max_attempts;
+												   : setting_max_attempts;
 
 	call->catalog = catalog_get();
 	catalog_pin(call->catalog);
@@ -282,9 +282,9 @@ past_deadline(const Call *call)
 static HttpLimits
 attempt_limits(const Call *call)
 {
-	int			remaining = (int) Max(call->deadline_ms - now_ms(), 1);
+	int remaining = (int) Max(call->deadline_ms - now_ms(), 1);
 
-	return (HttpLimits) {
+	return (HttpLimits){
 		.connect_timeout_ms = Min(setting_connect_timeout, remaining),
 		.first_byte_timeout_ms = Min(setting_first_token_timeout, remaining),
 		.timeout_ms = remaining,
@@ -310,10 +310,10 @@ attempt_refused(Call *call, Outcome outcome, const char *message)
 static bool
 attempt_build(Call *call, WireRequest *wire)
 {
-	const CatalogModel *model = current_entry(call)->model;
+	const CatalogModel	  *model = current_entry(call)->model;
 	const CatalogProvider *provider = model->provider;
-	const char *key;
-	LlmError	error = {0};
+	const char			  *key;
+	LlmError			   error = { 0 };
 
 	if (!provider->format->build_chat(&provider->endpoint, model->name,
 									  call->request, wire, &error))
@@ -338,18 +338,18 @@ attempt_build(Call *call, WireRequest *wire)
 static void
 attempt_note_in_ledger(Call *call)
 {
-	const PlanEntry *entry = current_entry(call);
+	const PlanEntry	   *entry = current_entry(call);
 	const CatalogModel *model = entry->model;
-	LedgerAttempt attempt = {
-		.attempt = attempts_count(&call->attempts),
-		.provider_id = model->provider->id,
-		.model_id = model->id,
-		.provider = model->provider->name,
-		.model = model->name,
-		.used_byok = entry->used_byok,
-		.prices = prices_for_prompt(&model->prices, call->request->input_tokens),
-		.estimated_cost = entry->estimated_cost,
-		.started_at = GetCurrentTimestamp(),
+	LedgerAttempt		attempt = {
+			  .attempt = attempts_count(&call->attempts),
+			  .provider_id = model->provider->id,
+			  .model_id = model->id,
+			  .provider = model->provider->name,
+			  .model = model->name,
+			  .used_byok = entry->used_byok,
+			  .prices = prices_for_prompt(&model->prices, call->request->input_tokens),
+			  .estimated_cost = entry->estimated_cost,
+			  .started_at = GetCurrentTimestamp(),
 	};
 
 	ledger_attempt(&call->ticket, &attempt);
@@ -361,9 +361,9 @@ static void
 attempt_start(Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
-	WireRequest wire = {0};
-	HttpLimits	limits = attempt_limits(call);
-	MemoryContext previous;
+	WireRequest		 wire = { 0 };
+	HttpLimits		 limits = attempt_limits(call);
+	MemoryContext	 previous;
 
 	/* The transfer and the reply of the attempt before live in here. */
 	MemoryContextReset(call->attempt_context);
@@ -417,7 +417,7 @@ static void
 attempt_read_reply(Call *call)
 {
 	const CatalogProvider *provider = current_entry(call)->model->provider;
-	HttpFailure failure = http_failure(call->transfer);
+	HttpFailure			   failure = http_failure(call->transfer);
 
 	if (failure == HTTP_OK)
 	{
@@ -447,7 +447,7 @@ attempt_may_have_cost(const Call *call)
 		return true;
 	if (http_failure(call->transfer) == HTTP_OK)
 		return call->reply.outcome == OUTCOME_PROTOCOL_ERROR &&
-			http_response(call->transfer)->status < 300;
+			   http_response(call->transfer)->status < 300;
 	return http_was_sent(call->transfer);
 }
 
@@ -467,12 +467,12 @@ reply_status(const Call *call)
 static void
 call_settle(Call *call, LedgerStatus status, bool is_final)
 {
-	LedgerOutcome outcome = {.status = status, .is_final = is_final};
+	LedgerOutcome	  outcome = { .status = status, .is_final = is_final };
 	const ChatAnswer *answer = &call->reply.answer;
 
 	outcome.outcome = status == LEDGER_CANCELLED ? OUTCOME_CANCELLED : call->reply.outcome;
 	outcome.response_time_ms = elapsed_ms(is_final ? call->started_ms
-										  : call->attempt_started_ms);
+												   : call->attempt_started_ms);
 	outcome.cost = MONEY_UNKNOWN;
 	outcome.prices = prices_for_prompt(&current_entry(call)->model->prices,
 									   call->request->input_tokens);
@@ -524,13 +524,13 @@ call_await_commit(Call *call)
 static void
 remember_last_call(const Call *call, int64 response_time_ms)
 {
-	static char provider[LEDGER_NAME_SIZE];
-	static char model[LEDGER_NAME_SIZE];
+	static char			provider[LEDGER_NAME_SIZE];
+	static char			model[LEDGER_NAME_SIZE];
 	const CatalogModel *used = current_entry(call)->model;
 
 	strlcpy(provider, used->provider->name, sizeof(provider));
 	strlcpy(model, used->name, sizeof(model));
-	last_call = (CallSummary) {
+	last_call = (CallSummary){
 		.request_id = call->id,
 		.provider = provider,
 		.model = model,
@@ -551,12 +551,12 @@ static void
 call_succeed(Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
-	int64		response_time_ms = elapsed_ms(call->started_ms);
-	AnswerNote	note;
+	int64			 response_time_ms = elapsed_ms(call->started_ms);
+	AnswerNote		 note;
 
 	call_settle(call, LEDGER_OK, true);
 
-	note = (AnswerNote) {
+	note = (AnswerNote){
 		.request_id = &call->id,
 		.provider = entry->model->provider->name,
 		.model = entry->model->name,
@@ -575,7 +575,7 @@ call_succeed(Call *call)
 static void
 call_give_up(Call *call)
 {
-	LlmError   *error = &call->error;
+	LlmError *error = &call->error;
 
 	call_settle(call, LEDGER_ERROR, true);
 
@@ -597,13 +597,13 @@ static void
 attempt_finish(Call *call)
 {
 	MemoryContext previous = MemoryContextSwitchTo(call->context);
-	RetryState	state;
+	RetryState	  state;
 	RetryDecision next;
 
 	attempts_end(&call->attempts, &call->reply, reply_status(call),
 				 elapsed_ms(call->attempt_started_ms));
 	call->may_have_cost = call->reply.outcome != OUTCOME_OK &&
-		call->transfer != NULL && attempt_may_have_cost(call);
+						  call->transfer != NULL && attempt_may_have_cost(call);
 
 	if (call->reply.outcome == OUTCOME_OK)
 	{
@@ -612,7 +612,7 @@ attempt_finish(Call *call)
 		return;
 	}
 
-	state = (RetryState) {
+	state = (RetryState){
 		.attempts = attempts_count(&call->attempts),
 		.max_attempts = call->max_attempts,
 		.entry = call->entry,
@@ -742,7 +742,7 @@ static void
 call_advance(Call *call)
 {
 	MemoryContext previous = MemoryContextSwitchTo(call->context);
-	CallState	before;
+	CallState	  before;
 
 	do
 	{
@@ -797,7 +797,7 @@ call_run(Call **calls, int ncalls)
 {
 	for (;;)
 	{
-		int64		sleep_ms = PG_INT64_MAX;
+		int64 sleep_ms = PG_INT64_MAX;
 
 		for (int i = 0; i < ncalls; i++)
 		{

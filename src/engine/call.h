@@ -48,4 +48,4 @@ extern void call_free(Call *call);
 /* The last call of this session that got an answer; false when there is none. */
 extern bool call_last(CallSummary *summary);
 
-#endif							/* LLM_ROUTER_CALL_H */
+#endif /* LLM_ROUTER_CALL_H */

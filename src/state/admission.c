@@ -20,18 +20,18 @@
 
 typedef struct AdmissionShared
 {
-	LWLock	   *lock;
-	int			in_use;
-	int			nwaiting;
-	uint64		last_number;
-	uint64		number[FLEXIBLE_ARRAY_MEMBER];	/* by process; 0: does not wait */
+	LWLock *lock;
+	int		in_use;
+	int		nwaiting;
+	uint64	last_number;
+	uint64	number[FLEXIBLE_ARRAY_MEMBER]; /* by process; 0: does not wait */
 } AdmissionShared;
 
 #define ADMISSION_TRANCHE "llm_router_admission"
 
 static AdmissionShared *shared;
-static int	held;				/* places of this process */
-static bool exit_registered;
+static int				held; /* places of this process */
+static bool				exit_registered;
 
 static shmem_request_hook_type previous_request_hook;
 static shmem_startup_hook_type previous_startup_hook;
@@ -55,7 +55,7 @@ admission_request(void)
 static void
 admission_startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -89,7 +89,7 @@ admission_limit(void)
 int
 admission_in_use(void)
 {
-	int			in_use;
+	int in_use;
 
 	LWLockAcquire(shared->lock, LW_SHARED);
 	in_use = shared->in_use;
@@ -101,7 +101,7 @@ admission_in_use(void)
 static int
 waiting_before(uint64 number)
 {
-	int			before = 0;
+	int before = 0;
 
 	for (int i = 0; i < MaxBackends; i++)
 		if (shared->number[i] != 0 && shared->number[i] < number)
@@ -113,7 +113,7 @@ waiting_before(uint64 number)
 static void
 wake_waiting(void)
 {
-	int			places = admission_limit() - shared->in_use;
+	int places = admission_limit() - shared->in_use;
 
 	if (shared->nwaiting == 0 || places <= 0)
 		return;
@@ -143,9 +143,9 @@ admission_exit(int code, Datum arg)
 bool
 admission_enter(void)
 {
-	int			self = compat_my_proc_number();
-	int			before;
-	bool		entered;
+	int	 self = compat_my_proc_number();
+	int	 before;
+	bool entered;
 
 	if (!exit_registered)
 	{
