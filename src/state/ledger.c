@@ -14,6 +14,7 @@
 #include "access/xlog.h"
 #include "base/compat.h"
 #include "base/settings.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "state/ledger_ring.h"
 #include "state/ledger_spill.h"
@@ -138,6 +139,25 @@ ticket_record(const LedgerTicket *ticket)
 	return record;
 }
 
+/* What does not fit is cut between characters, never within one. */
+static void
+copy_name(char to[LEDGER_NAME_SIZE], const char *from)
+{
+	int			length = pg_mbcliplen(from, (int) strlen(from), LEDGER_NAME_SIZE - 1);
+
+	memcpy(to, from, length);
+	to[length] = '\0';
+}
+
+/* Drop an incomplete character that whoever filled the buffer may have left. */
+static void
+clip(char *text)
+{
+	int			length = (int) strlen(text);
+
+	text[pg_mbcliplen(text, length, length)] = '\0';
+}
+
 void
 ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt)
 {
@@ -152,8 +172,8 @@ ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt)
 	record->prices = attempt->prices;
 	record->estimated_cost = attempt->estimated_cost;
 	record->started_at = attempt->started_at;
-	strlcpy(record->provider, attempt->provider, sizeof(record->provider));
-	strlcpy(record->model, attempt->model, sizeof(record->model));
+	copy_name(record->provider, attempt->provider);
+	copy_name(record->model, attempt->model);
 }
 
 /* Queue the record, and see that somebody takes it. */
@@ -165,6 +185,8 @@ settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
 	int32		wake = LEDGER_NONE;
 
 	record->outcome = *outcome;
+	clip(record->outcome.finish_reason);
+	clip(record->outcome.provider_request_id);
 	record->owner_waits = setting_ledger_wait;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
@@ -196,8 +218,12 @@ ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome)
 static void
 release_record(int32 slot)
 {
+	const LedgerQueue *queue = &ledger_ring->queues[ledger_record(slot)->queue];
+
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	ledger_record_free(slot);
+	if (queue->writer_should_leave)
+		ledger_wake(queue->writer_process);
 	LWLockRelease(ledger_lock);
 	open_records--;
 }

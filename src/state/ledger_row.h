@@ -6,6 +6,8 @@
 #ifndef LLM_ROUTER_LEDGER_ROW_H
 #define LLM_ROUTER_LEDGER_ROW_H
 
+#include "postgres.h"
+
 #include "lib/stringinfo.h"
 #include "state/ledger_ring.h"
 

@@ -72,18 +72,23 @@ append_durably(Oid database, const StringInfoData *lines)
 	return written;
 }
 
-/* The last resort: one line a record in the server log. */
-static void
-log_record(Oid database, int32 block, const char *reason)
+void
+ledger_log_line(Oid database, const char *json, const char *reason)
+{
+	ereport(LOG,
+			(errmsg("llm_router: ledger record of database %u not written (%s): %s",
+					database, reason, json),
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+void
+ledger_log_record(Oid database, int32 block, const char *reason)
 {
 	StringInfoData json;
 
 	initStringInfo(&json);
 	ledger_row_json(block, &json);
-	ereport(LOG,
-			(errmsg("llm_router: ledger record of database %u not written (%s): %s",
-					database, reason, json.data),
-			 errhidestmt(true), errhidecontext(true)));
+	ledger_log_line(database, json.data, reason);
 	pfree(json.data);
 }
 
@@ -109,7 +114,7 @@ spill_records(Oid database, const int32 *numbers, int n, bool *logged)
 				 errmsg("llm_router: could not write the spill file of database %u: %m",
 						database)));
 		for (int i = 0; i < n; i++)
-			log_record(database, numbers[i], "the spill file could not be written");
+			ledger_log_record(database, numbers[i], "the spill file could not be written");
 	}
 	pfree(lines.data);
 	pfree(json.data);
@@ -120,12 +125,13 @@ static LedgerQueue *
 hold_queue(Oid database)
 {
 	LedgerQueue *queue;
+	int32		me = compat_my_proc_number();
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_find(database);
-	if (queue != NULL && queue->length > 0 && queue->holder == LEDGER_NONE &&
-		queue->writer_pid == 0)
-		queue->holder = compat_my_proc_number();
+	if (queue != NULL && queue->length > 0 && queue->writer_pid == 0 &&
+		(queue->holder == LEDGER_NONE || queue->holder == me))
+		queue->holder = me;
 	else
 		queue = NULL;
 	LWLockRelease(ledger_lock);
@@ -206,7 +212,7 @@ ledger_log_records(Oid database, const char *reason)
 	while ((n = next_records(queue, numbers)) > 0)
 	{
 		for (int i = 0; i < n; i++)
-			log_record(database, numbers[i], reason);
+			ledger_log_record(database, numbers[i], reason);
 		records_done(queue, n, true);
 	}
 }
@@ -271,34 +277,29 @@ line_json(const char *line)
 	return end + 1;
 }
 
-bool
-ledger_spill_read(Oid database, StringInfo json)
+List *
+ledger_spill_read(Oid database)
 {
 	char		path[MAXPGPATH];
 	char	   *content;
 	char	   *rest;
-	char		separator = '[';
+	List	   *records = NIL;
 
 	spill_path(path, database);
 	content = read_file(path);
 	if (content == NULL)
-		return false;
+		return NIL;
 	for (char *line = strtok_r(content, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 	{
 		const char *record = line_json(line);
 
-		if (record == NULL)
-		{
+		if (record != NULL)
+			records = lappend(records, unconstify(char *, record));
+		else
 			ereport(LOG,
 					(errmsg("llm_router: damaged line in \"%s\": %s", path, line)));
-			continue;
-		}
-		appendStringInfoChar(json, separator);
-		appendStringInfoString(json, record);
-		separator = ',';
 	}
-	appendStringInfoString(json, separator == '[' ? "[]" : "]");
-	return true;
+	return records;
 }
 
 void
@@ -307,5 +308,6 @@ ledger_spill_remove(Oid database)
 	char		path[MAXPGPATH];
 
 	spill_path(path, database);
-	(void) durable_unlink(path, LOG);
+	if (access(path, F_OK) == 0)
+		(void) durable_unlink(path, LOG);
 }

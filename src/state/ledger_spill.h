@@ -6,7 +6,8 @@
 #ifndef LLM_ROUTER_LEDGER_SPILL_H
 #define LLM_ROUTER_LEDGER_SPILL_H
 
-#include "lib/stringinfo.h"
+#include "postgres.h"
+
 #include "nodes/pg_list.h"
 #include "state/ledger_ring.h"
 
@@ -24,13 +25,17 @@ extern void ledger_spill_orphans(Oid database);
 extern List *ledger_spill_databases(void);
 
 /*
- * Read a database's file as a JSON array of records, leaving out (and logging)
- * damaged lines; false when there is none.  Remove it once they are committed.
+ * Read a database's file: a list of records in JSON, without the damaged ones,
+ * which are logged; NIL when there is none.  Remove it once they are committed.
  */
-extern bool ledger_spill_read(Oid database, StringInfo json);
+extern List *ledger_spill_read(Oid database);
 extern void ledger_spill_remove(Oid database);
 
-/* Take records out of the queue of a dropped database, or of a dropped extension. */
+/* The last resort: a record as one line of the server log. */
+extern void ledger_log_record(Oid database, int32 block, const char *reason);
+extern void ledger_log_line(Oid database, const char *json, const char *reason);
+
+/* Log all records of a database that is no more, and forget them. */
 extern void ledger_log_records(Oid database, const char *reason);
 
 #endif							/* LLM_ROUTER_LEDGER_SPILL_H */

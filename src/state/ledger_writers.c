@@ -25,6 +25,8 @@
 #define START_TIMEOUT_MS 5000
 #define KEEP_OUT_TIMEOUT_MS 5000
 #define KEEP_OUT_POLL_MS 50
+#define TOLD_POLL_MS 50
+#define BUSY_POLL_MS 60000
 
 static LedgerQueue *attached_queue;
 
@@ -158,19 +160,27 @@ ledger_writer_is_missing(const LedgerQueue *queue)
 		 start_has_failed(queue, GetCurrentTimestamp()));
 }
 
+/* The database has no writer from now on.  Lock held. */
+static void
+leave_queue(LedgerQueue *queue)
+{
+	queue->writer_state = WRITER_NONE;
+	queue->writer_pid = 0;
+	queue->writer_process = LEDGER_NONE;
+	queue->writer_should_leave = false;
+	queue->writer_sleeps = false;
+	ledger_sleepers_wake();
+}
+
 static void
 writer_detach(int code, Datum arg)
 {
 	bool		records_left;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-	attached_queue->writer_state = WRITER_NONE;
-	attached_queue->writer_pid = 0;
-	attached_queue->writer_process = LEDGER_NONE;
-	attached_queue->writer_should_leave = false;
-	attached_queue->writer_sleeps = false;
-	records_left = attached_queue->length > 0;
-	ledger_sleepers_wake();
+	if (attached_queue->writer_pid == MyProcPid)
+		leave_queue(attached_queue);
+	records_left = ledger_writer_is_missing(attached_queue);
 	LWLockRelease(ledger_lock);
 	if (records_left)
 		ledger_launcher_wake();
@@ -214,6 +224,51 @@ LedgerQueue *
 ledger_writer_queue(void)
 {
 	return attached_queue;
+}
+
+void
+ledger_writer_told_to_leave(void)
+{
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	attached_queue->epoch++;
+	attached_queue->unfinished_before_epoch = attached_queue->open + attached_queue->length;
+	LWLockRelease(ledger_lock);
+}
+
+/* How long the writer may stay idle, in ms.  Lock held. */
+static long
+idle_time_left(const LedgerQueue *queue, long idle_timeout)
+{
+	TimestampTz since = Max(queue->last_activity, queue->writer_since);
+
+	return idle_timeout - TimestampDifferenceMilliseconds(since, GetCurrentTimestamp());
+}
+
+bool
+ledger_writer_try_leave(LedgerLeave *leave)
+{
+	LedgerQueue *queue = attached_queue;
+	bool		unused;
+	bool		leaves;
+
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	unused = queue->length == 0 && queue->open == 0;
+	leave->stay_ms = leave->told ? TOLD_POLL_MS : BUSY_POLL_MS;
+	if (leave->told)
+		leaves = leave->impatient || queue->unfinished_before_epoch == 0;
+	else if (queue->writer_should_leave)
+		leaves = unused;
+	else if (unused && leave->idle_timeout >= 0)
+	{
+		leave->stay_ms = idle_time_left(queue, leave->idle_timeout);
+		leaves = leave->stay_ms <= 0;
+	}
+	else
+		leaves = false;
+	if (leaves)
+		leave_queue(queue);
+	LWLockRelease(ledger_lock);
+	return leaves;
 }
 
 /* Take the hold; false when there is a writer to wait for. */

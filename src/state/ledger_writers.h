@@ -30,6 +30,24 @@ extern void ledger_writer_ready(void);
 /* In the writer: its queue. */
 extern LedgerQueue *ledger_writer_queue(void);
 
+/* In the writer, at SIGTERM: what is open or queued now is to be seen through. */
+extern void ledger_writer_told_to_leave(void);
+
+/* Why the writer might leave, and how long it may sleep if not. */
+typedef struct LedgerLeave
+{
+	bool		told;			/* to leave once it has seen through what it should */
+	bool		impatient;		/* that took too long */
+	long		idle_timeout;	/* ms; -1: it has something else to do */
+	long		stay_ms;		/* out: look again after so long */
+} LedgerLeave;
+
+/*
+ * In the writer: leave, if it may.  True: the database has no writer from now
+ * on, and the process must exit.
+ */
+extern bool ledger_writer_try_leave(LedgerLeave *leave);
+
 /*
  * Keep workers away from a database while it is dropped, renamed, moved or
  * copied: asks its writer to leave and waits, up to five seconds, until it has.
