@@ -294,7 +294,6 @@ error_is_passing(int sqlstate)
 		case ERRCODE_UNDEFINED_OBJECT:
 		case ERRCODE_DUPLICATE_TABLE:
 		case ERRCODE_INSUFFICIENT_PRIVILEGE:
-		case ERRCODE_INTERNAL_ERROR:
 			return true;
 		default:
 			return false;

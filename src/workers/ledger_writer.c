@@ -39,6 +39,7 @@
 #define RETRY_FIRST_MS 50
 #define RETRY_LAST_MS 1000
 #define TOLD_PATIENCE_MS 10000
+#define DELAY_LOG_MS 10000
 #define MAINTENANCE_MS (3600 * 1000)
 #define MAINTENANCE_RETRY_MS (60 * 1000)
 
@@ -192,6 +193,21 @@ set_aside(const LedgerBatch *one, const char *why)
 	}
 }
 
+/* Say in the log why records wait: at once, then now and again. */
+static void
+log_delay(int n, const char *reason)
+{
+	static TimestampTz last;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(last, now, DELAY_LOG_MS))
+		return;
+	last = now;
+	ereport(LOG,
+			(errmsg("llm_router: the ledger cannot be written now: %s", reason),
+			 errhint("%d records stay queued; it is tried again.", n)));
+}
+
 /* Write a batch.  False: what is left of it is to be tried again. */
 static bool
 write_batch(const LedgerBatch *batch)
@@ -207,9 +223,7 @@ write_batch(const LedgerBatch *batch)
 			finish_in_log(batch, "the extension is not installed any more");
 			return true;
 		case BATCH_RETRY:
-			ereport(LOG,
-					(errmsg("llm_router: the ledger cannot be written now: %s", reason),
-					 errhint("%d records stay queued; it is tried again.", batch->n)));
+			log_delay(batch->n, reason);
 			return false;
 		case BATCH_REJECTED:
 			break;

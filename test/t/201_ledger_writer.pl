@@ -9,6 +9,7 @@ use Test::More;
 my $node = LedgerTest::start_node('main', conf => <<'CONF');
 llm_router.ledger_size = 256kB
 llm_router.worker_idle_timeout = 300ms
+restart_after_crash = on
 CONF
 
 # Idle.
