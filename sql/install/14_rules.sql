@@ -11,7 +11,9 @@ CREATE TABLE llm_routing_rules (
 	updated_at			timestamptz NOT NULL DEFAULT now(),
 
 	-- Begins with the tier, to serve the cascade from llm_tiers as well.
-	UNIQUE (subscription_tier, power_level, priority),
+	-- Deferrable, hence checked at the end of a statement, so that one UPDATE can
+	-- move all rules of a level down. The price is ON CONFLICT; MERGE serves.
+	UNIQUE (subscription_tier, power_level, priority) DEFERRABLE,
 	CONSTRAINT priority_is_positive
 		CHECK (llm_require(priority >= 1, 'the priority of a routing rule is below 1', 'Rule 1 is tried first.')),
 	CONSTRAINT fallback_differs
