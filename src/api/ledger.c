@@ -31,7 +31,7 @@ PG_FUNCTION_INFO_V1(llm_latency_histogram_add);
 typedef struct Status
 {
 	LedgerQueue queues[LEDGER_MAX_QUEUES];
-	TimestampTz oldest[LEDGER_MAX_QUEUES];	/* 0: nothing is queued */
+	TimestampTz oldest[LEDGER_MAX_QUEUES]; /* 0: nothing is queued */
 	pid_t		launcher_pid;
 	int64		free_blocks;
 	int64		total_blocks;
@@ -78,8 +78,8 @@ static void
 put_status(ReturnSetInfo *result, const Status *status, int i)
 {
 	const LedgerQueue *queue = &status->queues[i];
-	Datum		values[STATUS_COLUMNS];
-	bool		nulls[STATUS_COLUMNS] = {false};
+	Datum			   values[STATUS_COLUMNS];
+	bool			   nulls[STATUS_COLUMNS] = { false };
 
 	values[0] = ObjectIdGetDatum(queue->database);
 	values[1] = Int32GetDatum(status->launcher_pid);
@@ -103,8 +103,8 @@ put_status(ReturnSetInfo *result, const Status *status, int i)
 Datum
 llm_ledger_status(PG_FUNCTION_ARGS)
 {
-	Status	   *status;
-	bool		shown = false;
+	Status *status;
+	bool	shown = false;
 
 	argument_require_preloaded();
 	InitMaterializedSRF(fcinfo, 0);
@@ -119,7 +119,7 @@ llm_ledger_status(PG_FUNCTION_ARGS)
 	/* This database has a row even before its first call. */
 	if (!shown)
 	{
-		status->queues[0] = (LedgerQueue) {.database = MyDatabaseId};
+		status->queues[0] = (LedgerQueue){ .database = MyDatabaseId };
 		status->oldest[0] = 0;
 		put_status((ReturnSetInfo *) fcinfo->resultinfo, status, 0);
 	}
@@ -144,7 +144,7 @@ histogram_element(int64 ms)
 static ArrayType *
 histogram_array(const int64 *counts, int n)
 {
-	Datum		elements[HISTOGRAM_SIZE];
+	Datum elements[HISTOGRAM_SIZE];
 
 	for (int i = 0; i < n; i++)
 		elements[i] = Int64GetDatum(counts[i]);
@@ -155,17 +155,17 @@ histogram_array(const int64 *counts, int n)
 Datum
 llm_latency_histogram(PG_FUNCTION_ARGS)
 {
-	Datum	   *times;
-	bool	   *nulls;
-	int			n;
-	int64		counts[HISTOGRAM_SIZE] = {0};
-	int			used = 0;
+	Datum *times;
+	bool  *nulls;
+	int	   n;
+	int64  counts[HISTOGRAM_SIZE] = { 0 };
+	int	   used = 0;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT4OID, sizeof(int32), true, TYPALIGN_INT,
 					  &times, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
-		int			element;
+		int element;
 
 		if (nulls[i])
 			continue;
@@ -179,9 +179,9 @@ llm_latency_histogram(PG_FUNCTION_ARGS)
 static int
 add_counts(int64 *counts, ArrayType *histogram)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
+	Datum *elements;
+	bool  *nulls;
+	int	   n;
 
 	deconstruct_array(histogram, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
 					  &elements, &nulls, &n);
@@ -196,9 +196,9 @@ add_counts(int64 *counts, ArrayType *histogram)
 Datum
 llm_latency_histogram_add(PG_FUNCTION_ARGS)
 {
-	int64		counts[HISTOGRAM_SIZE] = {0};
-	int			n1 = add_counts(counts, PG_GETARG_ARRAYTYPE_P(0));
-	int			n2 = add_counts(counts, PG_GETARG_ARRAYTYPE_P(1));
+	int64 counts[HISTOGRAM_SIZE] = { 0 };
+	int	  n1 = add_counts(counts, PG_GETARG_ARRAYTYPE_P(0));
+	int	  n2 = add_counts(counts, PG_GETARG_ARRAYTYPE_P(1));
 
 	PG_RETURN_ARRAYTYPE_P(histogram_array(counts, Max(n1, n2)));
 }

@@ -25,7 +25,7 @@
 /* How long a call looks for a writer before it is refused. */
 #define WRITER_TIMEOUT_MS 5000
 
-static int	open_records;		/* of this process */
+static int	open_records; /* of this process */
 static bool exit_registered;
 
 static void settle_at_exit(int code, Datum arg);
@@ -48,7 +48,7 @@ refuse(LlmError *error, const char *message, const char *hint)
 static LedgerProgress
 await_writer(TimestampTz since, LlmError *error)
 {
-	bool		started = ledger_writer_start(MyDatabaseId);
+	bool started = ledger_writer_start(MyDatabaseId);
 
 	if (!TimestampDifferenceExceeds(since, GetCurrentTimestamp(), WRITER_TIMEOUT_MS))
 		return LEDGER_WAIT;
@@ -64,12 +64,12 @@ static int32
 open_record(int32 text_size, bool *writer)
 {
 	LedgerQueue *queue;
-	int32		slot = LEDGER_NONE;
+	int32		 slot = LEDGER_NONE;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_get(MyDatabaseId);
 	*writer = queue != NULL && queue->writer_state == WRITER_READY &&
-		queue->holder == LEDGER_NONE;
+			  queue->holder == LEDGER_NONE;
 	if (*writer)
 		slot = ledger_record_open(queue, text_size);
 	if (slot == LEDGER_NONE)
@@ -88,9 +88,9 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 		[LEDGER_TEXT_POWER_LEVEL] = request->power_level,
 		[LEDGER_TEXT_TAGS] = request->tags ? request->tags : "",
 	};
-	int32		text_size = 0;
-	int32		slot;
-	bool		writer;
+	int32 text_size = 0;
+	int32 slot;
+	bool  writer;
 
 	*ticket = LEDGER_NO_TICKET;
 	if (!settings_preloaded)
@@ -143,7 +143,7 @@ ticket_record(const LedgerTicket *ticket)
 static void
 copy_name(char to[LEDGER_NAME_SIZE], const char *from)
 {
-	int			length = pg_mbcliplen(from, (int) strlen(from), LEDGER_NAME_SIZE - 1);
+	int length = pg_mbcliplen(from, (int) strlen(from), LEDGER_NAME_SIZE - 1);
 
 	memcpy(to, from, length);
 	to[length] = '\0';
@@ -153,7 +153,7 @@ copy_name(char to[LEDGER_NAME_SIZE], const char *from)
 static void
 clip(char *text)
 {
-	int			length = (int) strlen(text);
+	int length = (int) strlen(text);
 
 	text[pg_mbcliplen(text, length, length)] = '\0';
 }
@@ -181,8 +181,8 @@ static void
 settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
 {
 	LedgerRecord *record = ledger_record(slot);
-	LedgerQueue *queue = &ledger_ring->queues[record->queue];
-	int32		wake = LEDGER_NONE;
+	LedgerQueue	 *queue = &ledger_ring->queues[record->queue];
+	int32		  wake = LEDGER_NONE;
 
 	record->outcome = *outcome;
 	clip(record->outcome.finish_reason);
@@ -239,7 +239,7 @@ bool
 ledger_committed(const LedgerTicket *ticket)
 {
 	const LedgerQueue *queue;
-	bool		committed;
+	bool			   committed;
 
 	/*
 	 * A queue whose place has been given away was empty; one made anew starts
@@ -257,14 +257,14 @@ static void
 abandon_record(int32 slot)
 {
 	const LedgerRecord *record = ledger_record(slot);
-	LedgerOutcome outcome = {
-		.status = LEDGER_CANCELLED,
-		.outcome = OUTCOME_CANCELLED,
-		.is_final = true,
-		.prices = record->prices,
-		.cost = MONEY_UNKNOWN,
+	LedgerOutcome		outcome = {
+			  .status = LEDGER_CANCELLED,
+			  .outcome = OUTCOME_CANCELLED,
+			  .is_final = true,
+			  .prices = record->prices,
+			  .cost = MONEY_UNKNOWN,
 	};
-	uint64		position;
+	uint64 position;
 
 	if (record->attempt == 0)
 	{
@@ -278,7 +278,7 @@ abandon_record(int32 slot)
 static void
 settle_at_exit(int code, Datum arg)
 {
-	int32		me = compat_my_proc_number();
+	int32 me = compat_my_proc_number();
 
 	for (int32 i = 0; open_records > 0 && i < ledger_ring->total_blocks; i++)
 	{

@@ -43,7 +43,7 @@ typedef struct LedgerTextBlock
 } LedgerTextBlock;
 
 #define FIRST_TEXT_SIZE (LEDGER_BLOCK_SIZE - (int32) offsetof(LedgerRecord, text))
-#define MORE_TEXT_SIZE (LEDGER_BLOCK_SIZE - (int32) offsetof(LedgerTextBlock, text))
+#define MORE_TEXT_SIZE	(LEDGER_BLOCK_SIZE - (int32) offsetof(LedgerTextBlock, text))
 
 StaticAssertDecl(FIRST_TEXT_SIZE >= 64, "an ordinary record should fit one block");
 
@@ -56,7 +56,7 @@ StaticAssertDecl(FIRST_TEXT_SIZE >= 64, "an ordinary record should fit one block
 LedgerRing *ledger_ring;
 LWLock	   *ledger_lock;
 
-static char *blocks;
+static char					  *blocks;
 static shmem_request_hook_type previous_shmem_request;
 static shmem_startup_hook_type previous_shmem_startup;
 
@@ -122,7 +122,7 @@ ring_format(void)
 static void
 ring_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_shmem_startup)
 		previous_shmem_startup();
@@ -195,7 +195,7 @@ ledger_queue_get(Oid database)
 static int32
 block_take(LedgerBlockState state)
 {
-	int32		block = ledger_ring->free_head;
+	int32		 block = ledger_ring->free_head;
 	LedgerBlock *header = block_header(block);
 
 	ledger_ring->free_head = header->next;
@@ -208,9 +208,9 @@ block_take(LedgerBlockState state)
 int32
 ledger_record_open(LedgerQueue *queue, int32 text_size)
 {
-	int32		more = Max(0, text_size - FIRST_TEXT_SIZE);
-	int32		needed = 1 + (more + MORE_TEXT_SIZE - 1) / MORE_TEXT_SIZE;
-	int32		block;
+	int32		  more = Max(0, text_size - FIRST_TEXT_SIZE);
+	int32		  needed = 1 + (more + MORE_TEXT_SIZE - 1) / MORE_TEXT_SIZE;
+	int32		  block;
 	LedgerRecord *record;
 
 	if (needed > ledger_ring->free_blocks ||
@@ -245,7 +245,7 @@ record_dispose(LedgerQueue *queue, int32 block)
 	while (block != LEDGER_NONE)
 	{
 		LedgerBlock *header = block_header(block);
-		int32		next = header->next;
+		int32		 next = header->next;
 
 		header->generation++;
 		header->state = BLOCK_FREE;
@@ -261,7 +261,7 @@ void
 ledger_record_queue(int32 block)
 {
 	LedgerRecord *record = ledger_record(block);
-	LedgerQueue *queue = &ledger_ring->queues[record->queue];
+	LedgerQueue	 *queue = &ledger_ring->queues[record->queue];
 
 	Assert(record->block.state == BLOCK_OPEN);
 	record->block.state = BLOCK_QUEUED;
@@ -292,7 +292,7 @@ ledger_queue_advance(LedgerQueue *queue, int n)
 {
 	for (; n > 0; n--)
 	{
-		int32		block = queue->head;
+		int32		  block = queue->head;
 		LedgerRecord *record = ledger_record(block);
 
 		queue->committed_position = record->position;
@@ -308,7 +308,7 @@ ledger_queue_advance(LedgerQueue *queue, int n)
 int
 ledger_queue_peek(const LedgerQueue *queue, int32 *numbers, int max)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int32 block = queue->head; block != LEDGER_NONE && n < max;
 		 block = ledger_record(block)->next_record)
@@ -320,7 +320,7 @@ ledger_queue_peek(const LedgerQueue *queue, int32 *numbers, int max)
 void
 ledger_sleepers_add(void)
 {
-	int32		me = compat_my_proc_number();
+	int32 me = compat_my_proc_number();
 
 	for (int i = 0; i < ledger_ring->nsleepers; i++)
 		if (ledger_ring->sleepers[i] == me)
@@ -355,8 +355,8 @@ text_room(int32 block, int32 *size)
 void
 ledger_text_write(int32 block, const char *const texts[LEDGER_TEXT_COUNT])
 {
-	int32		room;
-	char	   *to = text_room(block, &room);
+	int32 room;
+	char *to = text_room(block, &room);
 
 	for (int i = 0; i < LEDGER_TEXT_COUNT; i++)
 	{
@@ -365,7 +365,7 @@ ledger_text_write(int32 block, const char *const texts[LEDGER_TEXT_COUNT])
 
 		while (left > 0)
 		{
-			int32		part = Min(left, room);
+			int32 part = Min(left, room);
 
 			memcpy(to, from, part);
 			to += part;
@@ -384,15 +384,15 @@ ledger_text_write(int32 block, const char *const texts[LEDGER_TEXT_COUNT])
 void
 ledger_text_read(int32 block, const char *texts[LEDGER_TEXT_COUNT])
 {
-	int32		left = ledger_record(block)->text_size;
-	char	   *text = palloc(left);
-	char	   *to = text;
+	int32 left = ledger_record(block)->text_size;
+	char *text = palloc(left);
+	char *to = text;
 
 	while (left > 0)
 	{
-		int32		room;
-		char	   *from = text_room(block, &room);
-		int32		part = Min(left, room);
+		int32 room;
+		char *from = text_room(block, &room);
+		int32 part = Min(left, room);
 
 		memcpy(to, from, part);
 		to += part;

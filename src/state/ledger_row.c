@@ -53,38 +53,38 @@ StaticAssertDecl(COLUMN_CREATED_AT + 1 == LEDGER_COLUMN_COUNT, "every column has
  * there is refused by the insert and goes to quarantine, rather than being cut.
  */
 const LedgerColumn ledger_columns[LEDGER_COLUMN_COUNT] = {
-	[COLUMN_REQUEST_ID] = {"request_id", UUIDOID},
-	[COLUMN_ATTEMPT] = {"attempt", INT4OID},
-	[COLUMN_USER_ID] = {"user_id", TEXTOID},
-	[COLUMN_ROLE_NAME] = {"role_name", TEXTOID},
-	[COLUMN_PROVIDER] = {"provider", TEXTOID},
-	[COLUMN_MODEL] = {"model", TEXTOID},
-	[COLUMN_PROVIDER_ID] = {"provider_id", INT4OID},
-	[COLUMN_MODEL_ID] = {"model_id", INT4OID},
-	[COLUMN_POWER_LEVEL] = {"power_level", TEXTOID},
-	[COLUMN_INPUT_TOKENS] = {"input_tokens", INT8OID},
-	[COLUMN_CACHED_INPUT_TOKENS] = {"cached_input_tokens", INT8OID},
-	[COLUMN_CACHE_WRITE_TOKENS] = {"cache_write_tokens", INT8OID},
-	[COLUMN_OUTPUT_TOKENS] = {"output_tokens", INT8OID},
-	[COLUMN_REASONING_TOKENS] = {"reasoning_tokens", INT8OID},
-	[COLUMN_PRICE_INPUT] = {"price_input", NUMERICOID},
-	[COLUMN_PRICE_CACHED_INPUT] = {"price_cached_input", NUMERICOID},
-	[COLUMN_PRICE_CACHE_WRITE] = {"price_cache_write", NUMERICOID},
-	[COLUMN_PRICE_OUTPUT] = {"price_output", NUMERICOID},
-	[COLUMN_TOTAL_COST] = {"total_cost", NUMERICOID},
-	[COLUMN_ESTIMATED_COST] = {"estimated_cost", NUMERICOID},
-	[COLUMN_COST_SOURCE] = {"cost_source", TEXTOID},
-	[COLUMN_RESPONSE_TIME_MS] = {"response_time_ms", INT8OID},
-	[COLUMN_USED_BYOK] = {"used_byok", BOOLOID},
-	[COLUMN_STATUS] = {"status", TEXTOID},
-	[COLUMN_HTTP_STATUS] = {"http_status", INT4OID},
-	[COLUMN_ERROR_CODE] = {"error_code", TEXTOID},
-	[COLUMN_FINISH_REASON] = {"finish_reason", TEXTOID},
-	[COLUMN_IS_FINAL] = {"is_final", BOOLOID},
-	[COLUMN_ATTEMPTS] = {"attempts", INT4OID},
-	[COLUMN_TAGS] = {"tags", JSONOID},
-	[COLUMN_PROVIDER_REQUEST_ID] = {"provider_request_id", TEXTOID},
-	[COLUMN_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
+	[COLUMN_REQUEST_ID] = { "request_id", UUIDOID },
+	[COLUMN_ATTEMPT] = { "attempt", INT4OID },
+	[COLUMN_USER_ID] = { "user_id", TEXTOID },
+	[COLUMN_ROLE_NAME] = { "role_name", TEXTOID },
+	[COLUMN_PROVIDER] = { "provider", TEXTOID },
+	[COLUMN_MODEL] = { "model", TEXTOID },
+	[COLUMN_PROVIDER_ID] = { "provider_id", INT4OID },
+	[COLUMN_MODEL_ID] = { "model_id", INT4OID },
+	[COLUMN_POWER_LEVEL] = { "power_level", TEXTOID },
+	[COLUMN_INPUT_TOKENS] = { "input_tokens", INT8OID },
+	[COLUMN_CACHED_INPUT_TOKENS] = { "cached_input_tokens", INT8OID },
+	[COLUMN_CACHE_WRITE_TOKENS] = { "cache_write_tokens", INT8OID },
+	[COLUMN_OUTPUT_TOKENS] = { "output_tokens", INT8OID },
+	[COLUMN_REASONING_TOKENS] = { "reasoning_tokens", INT8OID },
+	[COLUMN_PRICE_INPUT] = { "price_input", NUMERICOID },
+	[COLUMN_PRICE_CACHED_INPUT] = { "price_cached_input", NUMERICOID },
+	[COLUMN_PRICE_CACHE_WRITE] = { "price_cache_write", NUMERICOID },
+	[COLUMN_PRICE_OUTPUT] = { "price_output", NUMERICOID },
+	[COLUMN_TOTAL_COST] = { "total_cost", NUMERICOID },
+	[COLUMN_ESTIMATED_COST] = { "estimated_cost", NUMERICOID },
+	[COLUMN_COST_SOURCE] = { "cost_source", TEXTOID },
+	[COLUMN_RESPONSE_TIME_MS] = { "response_time_ms", INT8OID },
+	[COLUMN_USED_BYOK] = { "used_byok", BOOLOID },
+	[COLUMN_STATUS] = { "status", TEXTOID },
+	[COLUMN_HTTP_STATUS] = { "http_status", INT4OID },
+	[COLUMN_ERROR_CODE] = { "error_code", TEXTOID },
+	[COLUMN_FINISH_REASON] = { "finish_reason", TEXTOID },
+	[COLUMN_IS_FINAL] = { "is_final", BOOLOID },
+	[COLUMN_ATTEMPTS] = { "attempts", INT4OID },
+	[COLUMN_TAGS] = { "tags", JSONOID },
+	[COLUMN_PROVIDER_REQUEST_ID] = { "provider_request_id", TEXTOID },
+	[COLUMN_CREATED_AT] = { "created_at", TIMESTAMPTZOID },
 };
 
 static const char *
@@ -127,8 +127,8 @@ cost_source(const LedgerOutcome *outcome)
 /* The row under construction. */
 typedef struct Row
 {
-	Datum	   *values;
-	bool	   *nulls;
+	Datum *values;
+	bool  *nulls;
 } Row;
 
 static void
@@ -226,7 +226,7 @@ ledger_row_values(int32 block, Datum values[LEDGER_COLUMN_COUNT],
 				  bool nulls[LEDGER_COLUMN_COUNT])
 {
 	const LedgerRecord *record = ledger_record(block);
-	Row			row = {values, nulls};
+	Row					row = { values, nulls };
 
 	memset(nulls, true, LEDGER_COLUMN_COUNT);
 	set_request(&row, block, record);
@@ -237,7 +237,7 @@ ledger_row_values(int32 block, Datum values[LEDGER_COLUMN_COUNT],
 static void
 append_json_value(StringInfo json, Oid type, Datum value)
 {
-	char		time[MAXDATELEN + 1];
+	char time[MAXDATELEN + 1];
 
 	switch (type)
 	{
@@ -274,9 +274,9 @@ append_json_value(StringInfo json, Oid type, Datum value)
 void
 ledger_row_json(int32 block, StringInfo json)
 {
-	Datum		values[LEDGER_COLUMN_COUNT];
-	bool		nulls[LEDGER_COLUMN_COUNT];
-	char		separator = '{';
+	Datum values[LEDGER_COLUMN_COUNT];
+	bool  nulls[LEDGER_COLUMN_COUNT];
+	char  separator = '{';
 
 	ledger_row_values(block, values, nulls);
 	for (int i = 0; i < LEDGER_COLUMN_COUNT; i++)

@@ -13,8 +13,8 @@
 
 typedef struct LedgerColumn
 {
-	const char *name;			/* of llm_usage_logs */
-	Oid			type;			/* JSONOID is passed as text */
+	const char *name; /* of llm_usage_logs */
+	Oid			type; /* JSONOID is passed as text */
 } LedgerColumn;
 
 #define LEDGER_COLUMN_COUNT 32
@@ -31,4 +31,4 @@ extern void ledger_row_values(int32 block, Datum values[LEDGER_COLUMN_COUNT],
  */
 extern void ledger_row_json(int32 block, StringInfo json);
 
-#endif							/* LLM_ROUTER_LEDGER_ROW_H */
+#endif /* LLM_ROUTER_LEDGER_ROW_H */

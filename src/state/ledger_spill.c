@@ -26,9 +26,9 @@
 #include "utils/memutils.h"
 
 #define SPILL_DIRECTORY "llm_router"
-#define SPILL_SUFFIX ".spill"
-#define SPILL_BATCH 256			/* records written with one fsync */
-#define CRC_DIGITS 8
+#define SPILL_SUFFIX	".spill"
+#define SPILL_BATCH		256 /* records written with one fsync */
+#define CRC_DIGITS		8
 
 static void
 spill_path(char path[MAXPGPATH], Oid database)
@@ -39,7 +39,7 @@ spill_path(char path[MAXPGPATH], Oid database)
 static uint32
 line_crc(const char *json, int length)
 {
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, json, length);
@@ -51,9 +51,9 @@ line_crc(const char *json, int length)
 static bool
 append_durably(Oid database, const StringInfoData *lines)
 {
-	char		path[MAXPGPATH];
-	int			file;
-	bool		written;
+	char path[MAXPGPATH];
+	int	 file;
+	bool written;
 
 	spill_path(path, database);
 	if (MakePGDirectory(SPILL_DIRECTORY) < 0 && errno != EEXIST)
@@ -125,7 +125,7 @@ static LedgerQueue *
 hold_queue(Oid database)
 {
 	LedgerQueue *queue;
-	int32		me = compat_my_proc_number();
+	int32		 me = compat_my_proc_number();
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_find(database);
@@ -142,7 +142,7 @@ hold_queue(Oid database)
 static int
 next_records(LedgerQueue *queue, int32 *numbers)
 {
-	int			n;
+	int n;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	n = ledger_queue_peek(queue, numbers, SPILL_BATCH);
@@ -166,15 +166,15 @@ void
 ledger_spill(Oid database)
 {
 	LedgerQueue *queue = hold_queue(database);
-	int32		numbers[SPILL_BATCH];
-	int			n;
-	int			total = 0;
+	int32		 numbers[SPILL_BATCH];
+	int			 n;
+	int			 total = 0;
 
 	if (queue == NULL)
 		return;
 	while ((n = next_records(queue, numbers)) > 0)
 	{
-		bool		logged;
+		bool logged;
 
 		spill_records(database, numbers, n, &logged);
 		records_done(queue, n, logged);
@@ -189,12 +189,12 @@ void
 ledger_spill_orphans(Oid database)
 {
 	const LedgerQueue *queue;
-	bool		orphans;
+	bool			   orphans;
 
 	LWLockAcquire(ledger_lock, LW_SHARED);
 	queue = ledger_queue_find(database);
 	orphans = queue != NULL && queue->length > 0 &&
-		queue->writer_state == WRITER_NONE && ledger_ring->launcher_pid == 0;
+			  queue->writer_state == WRITER_NONE && ledger_ring->launcher_pid == 0;
 	LWLockRelease(ledger_lock);
 	if (orphans)
 		ledger_spill(database);
@@ -204,8 +204,8 @@ void
 ledger_log_records(Oid database, const char *reason)
 {
 	LedgerQueue *queue = hold_queue(database);
-	int32		numbers[SPILL_BATCH];
-	int			n;
+	int32		 numbers[SPILL_BATCH];
+	int			 n;
 
 	if (queue == NULL)
 		return;
@@ -220,16 +220,16 @@ ledger_log_records(Oid database, const char *reason)
 List *
 ledger_spill_databases(void)
 {
-	List	   *databases = NIL;
-	DIR		   *directory = AllocateDir(SPILL_DIRECTORY);
+	List		  *databases = NIL;
+	DIR			  *directory = AllocateDir(SPILL_DIRECTORY);
 	struct dirent *entry;
 
 	if (directory == NULL)
 		return NIL;
 	while ((entry = ReadDirExtended(directory, SPILL_DIRECTORY, LOG)) != NULL)
 	{
-		char	   *end;
-		Oid			database = (Oid) strtoul(entry->d_name, &end, 10);
+		char *end;
+		Oid	  database = (Oid) strtoul(entry->d_name, &end, 10);
 
 		if (end != entry->d_name && strcmp(end, SPILL_SUFFIX) == 0)
 			databases = lappend_oid(databases, database);
@@ -268,8 +268,8 @@ read_file(const char *path)
 static const char *
 line_json(const char *line)
 {
-	char	   *end;
-	uint32		crc = (uint32) strtoul(line, &end, 16);
+	char  *end;
+	uint32 crc = (uint32) strtoul(line, &end, 16);
 
 	if (end != line + CRC_DIGITS || *end != ' ' ||
 		line_crc(end + 1, (int) strlen(end + 1)) != crc)
@@ -280,10 +280,10 @@ line_json(const char *line)
 List *
 ledger_spill_read(Oid database)
 {
-	char		path[MAXPGPATH];
-	char	   *content;
-	char	   *rest;
-	List	   *records = NIL;
+	char  path[MAXPGPATH];
+	char *content;
+	char *rest;
+	List *records = NIL;
 
 	spill_path(path, database);
 	content = read_file(path);
@@ -305,7 +305,7 @@ ledger_spill_read(Oid database)
 void
 ledger_spill_remove(Oid database)
 {
-	char		path[MAXPGPATH];
+	char path[MAXPGPATH];
 
 	spill_path(path, database);
 	if (access(path, F_OK) == 0)

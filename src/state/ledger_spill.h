@@ -29,7 +29,7 @@ extern List *ledger_spill_databases(void);
  * which are logged; NIL when there is none.  Remove it once they are committed.
  */
 extern List *ledger_spill_read(Oid database);
-extern void ledger_spill_remove(Oid database);
+extern void	 ledger_spill_remove(Oid database);
 
 /* The last resort: a record as one line of the server log. */
 extern void ledger_log_record(Oid database, int32 block, const char *reason);
@@ -38,4 +38,4 @@ extern void ledger_log_line(Oid database, const char *json, const char *reason);
 /* Log all records of a database that is no more, and forget them. */
 extern void ledger_log_records(Oid database, const char *reason);
 
-#endif							/* LLM_ROUTER_LEDGER_SPILL_H */
+#endif /* LLM_ROUTER_LEDGER_SPILL_H */

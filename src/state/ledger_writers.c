@@ -22,11 +22,11 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#define START_TIMEOUT_MS 5000
+#define START_TIMEOUT_MS	5000
 #define KEEP_OUT_TIMEOUT_MS 5000
-#define KEEP_OUT_POLL_MS 50
-#define TOLD_POLL_MS 50
-#define BUSY_POLL_MS 60000
+#define KEEP_OUT_POLL_MS	50
+#define TOLD_POLL_MS		50
+#define BUSY_POLL_MS		60000
 
 static LedgerQueue *attached_queue;
 
@@ -51,13 +51,13 @@ static bool
 start_has_failed(const LedgerQueue *queue, TimestampTz now)
 {
 	return queue->writer_state == WRITER_STARTING && queue->writer_pid == 0 &&
-		TimestampDifferenceExceeds(queue->writer_since, now, START_TIMEOUT_MS);
+		   TimestampDifferenceExceeds(queue->writer_since, now, START_TIMEOUT_MS);
 }
 
 static int
 writers_count(void)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < LEDGER_MAX_QUEUES; i++)
 		if (ledger_ring->queues[i].writer_state != WRITER_NONE)
@@ -81,7 +81,7 @@ ask_another_to_leave(const LedgerQueue *queue)
 		if (other == queue || other->writer_state != WRITER_READY)
 			continue;
 		if (other->writer_should_leave)
-			return;				/* one at a time */
+			return; /* one at a time */
 		if (choice == NULL || other->last_activity < choice->last_activity)
 			choice = other;
 	}
@@ -97,8 +97,8 @@ static bool
 claim_start(Oid database, bool *full)
 {
 	LedgerQueue *queue;
-	TimestampTz now = GetCurrentTimestamp();
-	bool		claimed = false;
+	TimestampTz	 now = GetCurrentTimestamp();
+	bool		 claimed = false;
 
 	*full = false;
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
@@ -140,7 +140,7 @@ bool
 ledger_writer_start(Oid database)
 {
 	BackgroundWorker worker;
-	bool		full;
+	bool			 full;
 
 	if (!claim_start(database, &full))
 		return !full;
@@ -155,9 +155,9 @@ bool
 ledger_writer_is_missing(const LedgerQueue *queue)
 {
 	return queue->database != InvalidOid && queue->length > 0 &&
-		queue->holder == LEDGER_NONE &&
-		(queue->writer_state == WRITER_NONE ||
-		 start_has_failed(queue, GetCurrentTimestamp()));
+		   queue->holder == LEDGER_NONE &&
+		   (queue->writer_state == WRITER_NONE ||
+			start_has_failed(queue, GetCurrentTimestamp()));
 }
 
 /* The database has no writer from now on.  Lock held. */
@@ -175,7 +175,7 @@ leave_queue(LedgerQueue *queue)
 static void
 writer_detach(int code, Datum arg)
 {
-	bool		records_left;
+	bool records_left;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	if (attached_queue->writer_pid == MyProcPid)
@@ -248,8 +248,8 @@ bool
 ledger_writer_try_leave(LedgerLeave *leave)
 {
 	LedgerQueue *queue = attached_queue;
-	bool		unused;
-	bool		leaves;
+	bool		 unused;
+	bool		 leaves;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	unused = queue->length == 0 && queue->open == 0;
@@ -276,7 +276,7 @@ static bool
 keep_out_try(Oid database)
 {
 	LedgerQueue *queue;
-	bool		alone = true;
+	bool		 alone = true;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_get(database);

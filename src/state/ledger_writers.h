@@ -36,10 +36,10 @@ extern void ledger_writer_told_to_leave(void);
 /* Why the writer might leave, and how long it may sleep if not. */
 typedef struct LedgerLeave
 {
-	bool		told;			/* to leave once it has seen through what it should */
-	bool		impatient;		/* that took too long */
-	long		idle_timeout;	/* ms; -1: it has something else to do */
-	long		stay_ms;		/* out: look again after so long */
+	bool told;		   /* to leave once it has seen through what it should */
+	bool impatient;	   /* that took too long */
+	long idle_timeout; /* ms; -1: it has something else to do */
+	long stay_ms;	   /* out: look again after so long */
 } LedgerLeave;
 
 /*
@@ -61,4 +61,4 @@ extern void ledger_database_let_in(Oid database);
 extern void ledger_launcher_attach(void);
 extern void ledger_launcher_wake(void);
 
-#endif							/* LLM_ROUTER_LEDGER_WRITERS_H */
+#endif /* LLM_ROUTER_LEDGER_WRITERS_H */

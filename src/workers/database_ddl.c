@@ -28,11 +28,11 @@ static ProcessUtility_hook_type previous_process_utility;
 static const char *
 option_string(List *options, const char *name, const char *otherwise)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, options)
+	foreach (cell, options)
 	{
-		DefElem    *option = lfirst_node(DefElem, cell);
+		DefElem *option = lfirst_node(DefElem, cell);
 
 		if (strcmp(option->defname, name) == 0)
 			return option->arg ? defGetString(option) : otherwise;
@@ -53,11 +53,11 @@ database_needed(const Node *statement)
 				return ((const RenameStmt *) statement)->subname;
 			return NULL;
 		case T_AlterDatabaseStmt:
-			{
-				const AlterDatabaseStmt *alter = (const AlterDatabaseStmt *) statement;
+		{
+			const AlterDatabaseStmt *alter = (const AlterDatabaseStmt *) statement;
 
-				return option_string(alter->options, "tablespace", NULL) ? alter->dbname : NULL;
-			}
+			return option_string(alter->options, "tablespace", NULL) ? alter->dbname : NULL;
+		}
 		case T_CreatedbStmt:
 			return option_string(((const CreatedbStmt *) statement)->options, "template",
 								 "template1");
@@ -98,7 +98,7 @@ next_process_utility(PlannedStmt *statement, const char *query, bool read_only_t
 					 QueryCompletion *completion)
 {
 	ProcessUtility_hook_type next = previous_process_utility ? previous_process_utility
-		: standard_ProcessUtility;
+															 : standard_ProcessUtility;
 
 	next(statement, query, read_only_tree, context, params, environment, receiver, completion);
 }
@@ -109,8 +109,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 				QueryEnvironment *environment, DestReceiver *receiver,
 				QueryCompletion *completion)
 {
-	bool		drops = IsA(statement->utilityStmt, DropdbStmt);
-	Oid			database = database_to_free(statement->utilityStmt);
+	bool drops = IsA(statement->utilityStmt, DropdbStmt);
+	Oid	 database = database_to_free(statement->utilityStmt);
 
 	if (!OidIsValid(database))
 	{

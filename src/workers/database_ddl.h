@@ -8,4 +8,4 @@
 /* Install the hook.  Called once by workers_init. */
 extern void database_ddl_init(void);
 
-#endif							/* LLM_ROUTER_DATABASE_DDL_H */
+#endif /* LLM_ROUTER_DATABASE_DDL_H */

@@ -24,10 +24,10 @@
 #include "workers/database_ddl.h"
 #include "workers/workers.h"
 
-#define AGAIN_MS 1000			/* when a writer could not be started */
+#define AGAIN_MS		 1000 /* when a writer could not be started */
 #define TOLD_PATIENCE_MS 20000
-#define TOLD_POLL_MS 50
-#define RESTART_SECONDS 1
+#define TOLD_POLL_MS	 50
+#define RESTART_SECONDS	 1
 
 /* 0: no timeout. */
 static void
@@ -53,7 +53,7 @@ sleep_ms(long timeout)
 static int
 collect_missing(Oid databases[LEDGER_MAX_QUEUES])
 {
-	int			n = 0;
+	int n = 0;
 
 	LWLockAcquire(ledger_lock, LW_SHARED);
 	for (int i = 0; i < LEDGER_MAX_QUEUES; i++)
@@ -67,8 +67,8 @@ collect_missing(Oid databases[LEDGER_MAX_QUEUES])
 static bool
 start_missing(void)
 {
-	Oid			databases[LEDGER_MAX_QUEUES];
-	int			n = collect_missing(databases);
+	Oid databases[LEDGER_MAX_QUEUES];
+	int n = collect_missing(databases);
 
 	for (int i = 0; i < n; i++)
 		(void) ledger_writer_start(databases[i]);
@@ -79,9 +79,9 @@ start_missing(void)
 static List *
 start_for_files(List *databases)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, databases)
+	foreach (cell, databases)
 		if (ledger_writer_start(lfirst_oid(cell)))
 			databases = foreach_delete_current(databases, cell);
 	return databases;
@@ -90,7 +90,7 @@ start_for_files(List *databases)
 static bool
 everybody_has_left(void)
 {
-	bool		left = true;
+	bool left = true;
 
 	LWLockAcquire(ledger_lock, LW_SHARED);
 	for (int i = 0; i < LEDGER_MAX_QUEUES; i++)
@@ -123,7 +123,7 @@ see_off(void)
 void
 llm_router_launcher_main(Datum arg)
 {
-	List	   *with_files;
+	List *with_files;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
@@ -134,7 +134,7 @@ llm_router_launcher_main(Datum arg)
 	with_files = ledger_spill_databases();
 	while (!ShutdownRequestPending)
 	{
-		bool		again = start_missing();
+		bool again = start_missing();
 
 		with_files = start_for_files(with_files);
 		sleep_ms(again || with_files != NIL ? AGAIN_MS : 0);

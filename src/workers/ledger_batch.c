@@ -41,25 +41,25 @@
 
 /* Counters of the rollup that are sums. */
 static const char *const rollup_sums[][2] = {
-	{"requests", "count(*) FILTER (WHERE is_final)"},
-	{"attempts", "coalesce(sum(attempts) FILTER (WHERE is_final), 0)"},
-	{"fallbacks", "count(*) FILTER (WHERE is_final AND attempts > 1)"},
-	{"errors", "count(*) FILTER (WHERE is_final AND status <> 'ok')"},
-	{"input_tokens", "coalesce(sum(input_tokens), 0)"},
-	{"cached_input_tokens", "coalesce(sum(cached_input_tokens), 0)"},
-	{"cache_write_tokens", "coalesce(sum(cache_write_tokens), 0)"},
-	{"output_tokens", "coalesce(sum(output_tokens), 0)"},
-	{"reasoning_tokens", "coalesce(sum(reasoning_tokens), 0)"},
-	{"total_cost", "coalesce(sum(total_cost), 0)"},
-	{"unknown_cost_requests", "count(*) FILTER (WHERE total_cost IS NULL)"},
-	{"latency_sum_ms", "coalesce(sum(response_time_ms) FILTER (WHERE is_final), 0)"},
+	{ "requests", "count(*) FILTER (WHERE is_final)" },
+	{ "attempts", "coalesce(sum(attempts) FILTER (WHERE is_final), 0)" },
+	{ "fallbacks", "count(*) FILTER (WHERE is_final AND attempts > 1)" },
+	{ "errors", "count(*) FILTER (WHERE is_final AND status <> 'ok')" },
+	{ "input_tokens", "coalesce(sum(input_tokens), 0)" },
+	{ "cached_input_tokens", "coalesce(sum(cached_input_tokens), 0)" },
+	{ "cache_write_tokens", "coalesce(sum(cache_write_tokens), 0)" },
+	{ "output_tokens", "coalesce(sum(output_tokens), 0)" },
+	{ "reasoning_tokens", "coalesce(sum(reasoning_tokens), 0)" },
+	{ "total_cost", "coalesce(sum(total_cost), 0)" },
+	{ "unknown_cost_requests", "count(*) FILTER (WHERE total_cost IS NULL)" },
+	{ "latency_sum_ms", "coalesce(sum(response_time_ms) FILTER (WHERE is_final), 0)" },
 };
 
-typedef BatchResult (*BatchWork) (const LedgerBatch *batch, const void *argument);
+typedef BatchResult (*BatchWork)(const LedgerBatch *batch, const void *argument);
 
-static SPIPlanPtr ring_plan;	/* rows from the ring */
-static SPIPlanPtr lines_plan;	/* rows from $1, a JSON array */
-static TupleDesc batch_tupdesc;
+static SPIPlanPtr ring_plan;  /* rows from the ring */
+static SPIPlanPtr lines_plan; /* rows from $1, a JSON array */
+static TupleDesc  batch_tupdesc;
 
 /* ------------------------------------------------------------------------
  * The statement
@@ -122,7 +122,7 @@ static SPIPlanPtr
 prepare(const char *source, const char *on_conflict, int nargs, Oid *types)
 {
 	StringInfoData sql;
-	SPIPlanPtr	plan;
+	SPIPlanPtr	   plan;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH written AS (");
@@ -155,7 +155,7 @@ static void
 make_tupdesc(void)
 {
 	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
-	TupleDesc	tupdesc = CreateTemplateTupleDesc(LEDGER_COLUMN_COUNT);
+	TupleDesc	  tupdesc = CreateTemplateTupleDesc(LEDGER_COLUMN_COUNT);
 
 	for (int i = 0; i < LEDGER_COLUMN_COUNT; i++)
 		TupleDescInitEntry(tupdesc, i + 1, ledger_columns[i].name,
@@ -169,10 +169,10 @@ make_tupdesc(void)
 static void
 register_batch(const LedgerBatch *batch)
 {
-	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
+	Tuplestorestate		  *rows = tuplestore_begin_heap(false, false, work_mem);
 	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
-	Datum		values[LEDGER_COLUMN_COUNT];
-	bool		nulls[LEDGER_COLUMN_COUNT];
+	Datum				   values[LEDGER_COLUMN_COUNT];
+	bool				   nulls[LEDGER_COLUMN_COUNT];
 
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -226,17 +226,18 @@ lines_array(const LedgerBatch *batch)
 static void
 ensure_partitions_of_lines(Datum json)
 {
-	Oid			types[] = {TEXTOID};
+	Oid			 types[] = { TEXTOID };
 	TimestampTz *times;
-	int			n;
+	int			 n;
 
-	if (SPI_execute_with_args("SELECT DISTINCT (r->>'created_at')::timestamptz FROM jsonb_array_elements($1::jsonb) r",
+	if (SPI_execute_with_args("SELECT DISTINCT (r->>'created_at')::timestamptz"
+							  " FROM jsonb_array_elements($1::jsonb) AS r",
 							  1, types, &json, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the times of the ledger's records");
 	times = palloc(SPI_processed * sizeof(TimestampTz));
 	for (n = 0; n < (int) SPI_processed; n++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		times[n] = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
 													 1, &isnull));
@@ -247,8 +248,8 @@ ensure_partitions_of_lines(Datum json)
 static void
 write_lines(const LedgerBatch *batch)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		json = CStringGetTextDatum(lines_array(batch));
+	Oid	  types[] = { TEXTOID };
+	Datum json = CStringGetTextDatum(lines_array(batch));
 
 	ensure_partitions_of_lines(json);
 	if (lines_plan == NULL)
@@ -275,7 +276,7 @@ error_is_passing(int sqlstate)
 	{
 		case ERRCODE_TRANSACTION_ROLLBACK:
 		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:	/* lock_timeout */
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE: /* lock_timeout */
 		case ERRCODE_OPERATOR_INTERVENTION:
 		case ERRCODE_SYSTEM_ERROR:
 		case ERRCODE_INVALID_TRANSACTION_STATE: /* read only: now a standby */
@@ -347,7 +348,7 @@ give_up(MemoryContext context, char **reason)
 static BatchResult
 run(BatchWork work, const LedgerBatch *batch, const void *argument, char **reason)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext		 context = CurrentMemoryContext;
 	volatile BatchResult result = BATCH_RETRY;
 
 	*reason = NULL;
@@ -398,13 +399,13 @@ first_json(const LedgerBatch *batch)
 static BatchResult
 quarantine_work(const LedgerBatch *batch, const void *why)
 {
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {
+	Oid	  types[] = { TEXTOID, TEXTOID };
+	Datum values[] = {
 		CStringGetTextDatum((const char *) why),
 		CStringGetTextDatum(first_json(batch))
 	};
-	char	   *sql = psprintf("INSERT INTO %s (reason, record) VALUES ($1, $2::jsonb)",
-							   extension_table("llm_usage_quarantine"));
+	char *sql = psprintf("INSERT INTO %s (reason, record) VALUES ($1, $2::jsonb)",
+						 extension_table("llm_usage_quarantine"));
 
 	if (SPI_execute_with_args(sql, 2, types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write to the ledger's quarantine");
@@ -429,7 +430,7 @@ static BatchResult
 drop_work(const LedgerBatch *batch, const void *argument)
 {
 	TimestampTz before = GetCurrentTimestamp() -
-		(int64) setting_usage_retention * USECS_PER_DAY;
+						 (int64) setting_usage_retention * USECS_PER_DAY;
 
 	return partitions_drop_one(before) ? BATCH_COMMITTED : BATCH_REJECTED;
 }

@@ -10,17 +10,17 @@
 /* Records in the ring (blocks), or from a spill file (lines of JSON). */
 typedef struct LedgerBatch
 {
-	int			n;
-	const int32 *blocks;		/* or NULL */
-	const char *const *lines;	/* or NULL */
+	int				   n;
+	const int32		  *blocks; /* or NULL */
+	const char *const *lines;  /* or NULL */
 } LedgerBatch;
 
 typedef enum BatchResult
 {
 	BATCH_COMMITTED,
-	BATCH_RETRY,				/* not now: a lock, a full disk, a conflict */
-	BATCH_REJECTED,				/* a record is refused, and would be again */
-	BATCH_NO_EXTENSION			/* this database has no ledger */
+	BATCH_RETRY,	   /* not now: a lock, a full disk, a conflict */
+	BATCH_REJECTED,	   /* a record is refused, and would be again */
+	BATCH_NO_EXTENSION /* this database has no ledger */
 } BatchResult;
 
 /*
@@ -36,4 +36,4 @@ extern BatchResult batch_quarantine(const LedgerBatch *batch, const char *why, c
 /* Make partitions ahead, and drop those that llm_router.usage_retention ends. */
 extern BatchResult batch_maintain_partitions(char **reason);
 
-#endif							/* LLM_ROUTER_LEDGER_BATCH_H */
+#endif /* LLM_ROUTER_LEDGER_BATCH_H */

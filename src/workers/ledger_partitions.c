@@ -31,12 +31,12 @@
 #include "utils/timestamp.h"
 
 #define PARENT "llm_usage_logs"
-#define GUARD "llm_usage_guard"
+#define GUARD  "llm_usage_guard"
 
 static Relation
 open_parent(void)
 {
-	Oid			parent = get_relname_relid(PARENT, extension_schema());
+	Oid parent = get_relname_relid(PARENT, extension_schema());
 
 	if (!OidIsValid(parent))
 		ereport(ERROR,
@@ -50,7 +50,7 @@ static void
 month_of(TimestampTz time, TimestampTz *from, TimestampTz *to)
 {
 	struct pg_tm tm;
-	fsec_t		fraction;
+	fsec_t		 fraction;
 
 	if (timestamp2tm(time, NULL, &tm, &fraction, NULL, NULL) != 0)
 		ereport(ERROR,
@@ -86,11 +86,11 @@ static bool
 time_is_covered(Relation parent, TimestampTz time, TimestampTz *from, TimestampTz *to)
 {
 	PartitionBoundInfo bounds = RelationGetPartitionDesc(parent, true)->boundinfo;
-	PartitionKey key = RelationGetPartitionKey(parent);
-	Datum		value = TimestampTzGetDatum(time);
-	TimestampTz bound;
-	bool		equal;
-	int			below;
+	PartitionKey	   key = RelationGetPartitionKey(parent);
+	Datum			   value = TimestampTzGetDatum(time);
+	TimestampTz		   bound;
+	bool			   equal;
+	int				   below;
 
 	if (bounds == NULL)
 		return false;
@@ -119,19 +119,20 @@ make_guard(const char *parent)
 		return;
 	execute(psprintf("CREATE VIEW %s AS SELECT id FROM %s WHERE false", extension_table(GUARD), parent));
 	execute(psprintf("REVOKE ALL ON %s FROM PUBLIC", extension_table(GUARD)));
-	execute(psprintf("COMMENT ON VIEW %s IS 'Makes DROP EXTENSION llm_router refuse to drop the ledger without CASCADE.'",
-			extension_table(GUARD)));
+	execute(psprintf("COMMENT ON VIEW %s IS"
+					 " 'Makes DROP EXTENSION llm_router refuse to drop the ledger without CASCADE.'",
+					 extension_table(GUARD)));
 }
 
 static void
 make_partition(TimestampTz time, TimestampTz from, TimestampTz to)
 {
 	struct pg_tm tm;
-	fsec_t		fraction;
-	char		label[NAMEDATALEN];
-	char	   *name;
-	char	   *child;
-	char	   *parent = extension_table(PARENT);
+	fsec_t		 fraction;
+	char		 label[NAMEDATALEN];
+	char		*name;
+	char		*child;
+	char		*parent = extension_table(PARENT);
 
 	(void) timestamp2tm(time, NULL, &tm, &fraction, NULL, NULL);
 	snprintf(label, sizeof(label), "p%04d%02d", tm.tm_year, tm.tm_mon);
@@ -139,7 +140,7 @@ make_partition(TimestampTz time, TimestampTz from, TimestampTz to)
 	child = extension_table(name);
 
 	execute(psprintf("CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION)",
-			child, parent));
+					 child, parent));
 
 	/* user_id is in the key for Citus, which wants its distribution column there. */
 	execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (created_at, request_id, attempt, user_id)", child));
@@ -148,8 +149,8 @@ make_partition(TimestampTz time, TimestampTz from, TimestampTz to)
 	execute(psprintf("REVOKE ALL ON %s FROM PUBLIC", child));
 	execute(psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY", child));
 	execute(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", parent, child,
-			quote_literal_cstr(timestamptz_to_str(from)),
-			quote_literal_cstr(timestamptz_to_str(to))));
+					 quote_literal_cstr(timestamptz_to_str(from)),
+					 quote_literal_cstr(timestamptz_to_str(to))));
 	make_guard(parent);
 }
 
@@ -157,8 +158,8 @@ make_partition(TimestampTz time, TimestampTz from, TimestampTz to)
 static int
 find_uncovered(const TimestampTz *times, int n, TimestampTz *from, TimestampTz *to)
 {
-	Relation	parent = open_parent();
-	int			i;
+	Relation parent = open_parent();
+	int		 i;
 
 	for (i = 0; i < n; i++)
 	{
@@ -188,7 +189,7 @@ void
 partitions_make_ahead(TimestampTz now)
 {
 	TimestampTz from;
-	TimestampTz times[2] = {now};
+	TimestampTz times[2] = { now };
 
 	month_of(now, &from, &times[1]);
 	partitions_ensure(times, lengthof(times));
@@ -197,10 +198,11 @@ partitions_make_ahead(TimestampTz now)
 bool
 partitions_drop_one(TimestampTz before)
 {
-	Relation	parent = open_parent();
-	PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
+	Relation		   parent = open_parent();
+	PartitionDesc	   partitions = RelationGetPartitionDesc(parent, true);
 	PartitionBoundInfo bounds = partitions->boundinfo;
-	Oid			partition = InvalidOid;
+	Oid				   partition = InvalidOid;
+	char			  *schema;
 
 	for (int i = 0; bounds != NULL && i < bounds->ndatums; i++)
 	{
@@ -215,7 +217,7 @@ partitions_drop_one(TimestampTz before)
 	table_close(parent, NoLock);
 	if (!OidIsValid(partition))
 		return false;
-	execute(psprintf("DROP TABLE %s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(partition)),
-														get_rel_name(partition))));
+	schema = get_namespace_name(get_rel_namespace(partition));
+	execute(psprintf("DROP TABLE %s", quote_qualified_identifier(schema, get_rel_name(partition))));
 	return true;
 }

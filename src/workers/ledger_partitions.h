@@ -24,4 +24,4 @@ extern void partitions_make_ahead(TimestampTz now);
  */
 extern bool partitions_drop_one(TimestampTz before);
 
-#endif							/* LLM_ROUTER_LEDGER_PARTITIONS_H */
+#endif /* LLM_ROUTER_LEDGER_PARTITIONS_H */

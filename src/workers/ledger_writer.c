@@ -35,23 +35,23 @@
 #include "workers/ledger_batch.h"
 #include "workers/workers.h"
 
-#define BATCH_MAX 512
-#define RETRY_FIRST_MS 50
-#define RETRY_LAST_MS 1000
-#define TOLD_PATIENCE_MS 10000
-#define DELAY_LOG_MS 10000
-#define MAINTENANCE_MS (3600 * 1000)
+#define BATCH_MAX			 512
+#define RETRY_FIRST_MS		 50
+#define RETRY_LAST_MS		 1000
+#define TOLD_PATIENCE_MS	 10000
+#define DELAY_LOG_MS		 10000
+#define MAINTENANCE_MS		 (3600 * 1000)
 #define MAINTENANCE_RETRY_MS (60 * 1000)
 
 /* The lines of the spill file that are still to be written. */
 typedef struct Spill
 {
-	bool		pending;
-	List	   *lines;
-	int			done;
+	bool  pending;
+	List *lines;
+	int	  done;
 } Spill;
 
-static Spill spill;
+static Spill		 spill;
 static MemoryContext batch_context; /* reset each turn */
 
 /*
@@ -60,13 +60,13 @@ static MemoryContext batch_context; /* reset each turn */
  * who holds a lock on the ledger waits for its writer.
  */
 static const char *const fixed_settings[][2] = {
-	{"lock_timeout", "1s"},
-	{"statement_timeout", "0"},
-	{"idle_in_transaction_session_timeout", "0"},
-	{"default_transaction_read_only", "off"},
-	{"default_transaction_deferrable", "off"},
-	{"default_transaction_isolation", "read committed"},
-	{"session_replication_role", "origin"},
+	{ "lock_timeout", "1s" },
+	{ "statement_timeout", "0" },
+	{ "idle_in_transaction_session_timeout", "0" },
+	{ "default_transaction_read_only", "off" },
+	{ "default_transaction_deferrable", "off" },
+	{ "default_transaction_isolation", "read committed" },
+	{ "session_replication_role", "origin" },
 };
 
 static void
@@ -129,8 +129,8 @@ static void
 take_off_queue(const LedgerBatch *batch, Destination destination)
 {
 	LedgerQueue *queue = ledger_writer_queue();
-	int32		owners[BATCH_MAX];
-	int			nowners = 0;
+	int32		 owners[BATCH_MAX];
+	int			 nowners = 0;
 
 	for (int i = 0; i < batch->n; i++)
 	{
@@ -178,7 +178,7 @@ finish_in_log(const LedgerBatch *batch, const char *reason)
 static bool
 set_aside(const LedgerBatch *one, const char *why)
 {
-	char	   *reason;
+	char *reason;
 
 	switch (batch_quarantine(one, why, &reason))
 	{
@@ -198,7 +198,7 @@ static void
 log_delay(int n, const char *reason)
 {
 	static TimestampTz last;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz		   now = GetCurrentTimestamp();
 
 	if (!TimestampDifferenceExceeds(last, now, DELAY_LOG_MS))
 		return;
@@ -212,7 +212,7 @@ log_delay(int n, const char *reason)
 static bool
 write_batch(const LedgerBatch *batch)
 {
-	char	   *reason;
+	char *reason;
 
 	switch (batch_write(batch, &reason))
 	{
@@ -261,7 +261,7 @@ static int
 take_turn(int32 *blocks)
 {
 	LedgerQueue *queue = ledger_writer_queue();
-	int			n;
+	int			 n;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	n = ledger_queue_peek(queue, blocks, BATCH_MAX);
@@ -274,7 +274,7 @@ static TurnResult
 write_queue(void)
 {
 	int32		blocks[BATCH_MAX];
-	LedgerBatch batch = {.blocks = blocks};
+	LedgerBatch batch = { .blocks = blocks };
 
 	batch.n = take_turn(blocks);
 	if (batch.n == 0)
@@ -286,7 +286,7 @@ static TurnResult
 write_spill(void)
 {
 	const char *lines[BATCH_MAX];
-	LedgerBatch batch = {.lines = lines};
+	LedgerBatch batch = { .lines = lines };
 
 	while (batch.n < BATCH_MAX && spill.done + batch.n < list_length(spill.lines))
 	{
@@ -305,7 +305,7 @@ static TurnResult
 run_turn(void)
 {
 	MemoryContext previous = MemoryContextSwitchTo(batch_context);
-	TurnResult	result = write_queue();
+	TurnResult	  result = write_queue();
 
 	if (result == TURN_NOTHING && spill.pending)
 		result = write_spill();
@@ -319,10 +319,10 @@ static void
 maintain_partitions(void)
 {
 	static TimestampTz next;
-	TimestampTz now = GetCurrentTimestamp();
-	MemoryContext previous;
-	char	   *reason;
-	int			wait_ms = MAINTENANCE_MS;
+	TimestampTz		   now = GetCurrentTimestamp();
+	MemoryContext	   previous;
+	char			  *reason;
+	int				   wait_ms = MAINTENANCE_MS;
 
 	if (now < next)
 		return;
@@ -345,7 +345,7 @@ time_to_stay(TimestampTz told_at)
 	LedgerLeave leave = {
 		.told = told_at != 0,
 		.impatient = told_at != 0 &&
-		TimestampDifferenceExceeds(told_at, GetCurrentTimestamp(), TOLD_PATIENCE_MS),
+					 TimestampDifferenceExceeds(told_at, GetCurrentTimestamp(), TOLD_PATIENCE_MS),
 		.idle_timeout = spill.pending ? -1 : setting_worker_idle_timeout,
 	};
 
@@ -368,8 +368,8 @@ writer_loop(void)
 
 	for (;;)
 	{
-		TurnResult	turn = run_turn();
-		long		stay_ms;
+		TurnResult turn = run_turn();
+		long	   stay_ms;
 
 		if (turn == TURN_WROTE)
 			maintain_partitions();
@@ -398,7 +398,7 @@ writer_loop(void)
 void
 llm_router_ledger_writer_main(Datum arg)
 {
-	Oid			database = DatumGetObjectId(arg);
+	Oid database = DatumGetObjectId(arg);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);

@@ -46,9 +46,9 @@ reserve(const pg_uuid_t *id, const char *user_id, const char *tags)
 		.power_level = "eco",
 		.tags = tags,
 	};
-	TimestampTz since = GetCurrentTimestamp();
+	TimestampTz	 since = GetCurrentTimestamp();
 	LedgerTicket ticket;
-	LlmError	error;
+	LlmError	 error;
 
 	for (;;)
 	{
@@ -76,7 +76,7 @@ begin_attempt(const LedgerTicket *ticket, TimestampTz started_at)
 		.model_id = 2,
 		.provider = "test",
 		.model = "test-1",
-		.prices = {1000000000000, PRICE_UNKNOWN, PRICE_UNKNOWN, 0},
+		.prices = { 1000000000000, PRICE_UNKNOWN, PRICE_UNKNOWN, 0 },
 		.estimated_cost = MONEY_UNKNOWN,
 		.started_at = started_at,
 	};
@@ -92,8 +92,8 @@ make_outcome(LedgerStatus status)
 		.outcome = status == LEDGER_CANCELLED ? OUTCOME_CANCELLED : OUTCOME_OK,
 		.is_final = true,
 		.http_status = 200,
-		.usage = {.known = true, .input = 1000, .output = 7},
-		.prices = {1000000000000, PRICE_UNKNOWN, PRICE_UNKNOWN, 0},
+		.usage = { .known = true, .input = 1000, .output = 7 },
+		.prices = { 1000000000000, PRICE_UNKNOWN, PRICE_UNKNOWN, 0 },
 		.cost = (Money) 1000000000000000,
 		.response_time_ms = 100,
 		.finish_reason = "stop",
@@ -140,15 +140,15 @@ wait_for_commit(const LedgerTicket *ticket)
 Datum
 ledger_test_call(PG_FUNCTION_ARGS)
 {
-	char	   *user_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int			duration_ms = PG_GETARG_INT32(1);
-	char	   *tags = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	TimestampTz started_at = PG_ARGISNULL(3) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(3);
+	char				  *user_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int					   duration_ms = PG_GETARG_INT32(1);
+	char				  *tags = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	TimestampTz			   started_at = PG_ARGISNULL(3) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(3);
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
-	LedgerTicket *ticket = palloc(sizeof(LedgerTicket));
-	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
-	TimestampTz since = GetCurrentTimestamp();
-	LedgerOutcome outcome = make_outcome(LEDGER_OK);
+	LedgerTicket		  *ticket = palloc(sizeof(LedgerTicket));
+	pg_uuid_t			  *id = palloc(sizeof(pg_uuid_t));
+	TimestampTz			   since = GetCurrentTimestamp();
+	LedgerOutcome		   outcome = make_outcome(LEDGER_OK);
 
 	if (!pg_strong_random(id->data, UUID_LEN))
 		elog(ERROR, "no random number");
@@ -170,8 +170,8 @@ ledger_test_call(PG_FUNCTION_ARGS)
 Datum
 ledger_test_settle_twice(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = {{0}};
-	LedgerTicket ticket = reserve(&id, "twice", NULL);
+	pg_uuid_t	  id = { { 0 } };
+	LedgerTicket  ticket = reserve(&id, "twice", NULL);
 	LedgerOutcome outcome = make_outcome(LEDGER_OK);
 
 	begin_attempt(&ticket, GetCurrentTimestamp());
@@ -186,7 +186,7 @@ ledger_test_settle_twice(PG_FUNCTION_ARGS)
 Datum
 ledger_test_release(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	id = {{1}};
+	pg_uuid_t	 id = { { 1 } };
 	LedgerTicket ticket = reserve(&id, "released", NULL);
 
 	ledger_release(&ticket);
