@@ -18,7 +18,7 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
-#define LEDGER_NAME_SIZE 256	/* provider and model names, with the NUL */
+#define LEDGER_NAME_SIZE 256 /* provider and model names, with the NUL */
 
 /* What is known of a request when its room is reserved. */
 typedef struct LedgerRequest
@@ -27,13 +27,13 @@ typedef struct LedgerRequest
 	const char *user_id;
 	const char *role_name;
 	const char *power_level;
-	const char *tags;			/* JSON text, at most REQUEST_MAX_TAGS_BYTES; or NULL */
+	const char *tags; /* JSON text, at most REQUEST_MAX_TAGS_BYTES; or NULL */
 } LedgerRequest;
 
 /* What is known of an attempt before it is sent. */
 typedef struct LedgerAttempt
 {
-	int			attempt;		/* 1, 2, … within the request */
+	int			attempt; /* 1, 2, … within the request */
 	int32		provider_id;
 	int32		model_id;
 	const char *provider;
@@ -47,42 +47,42 @@ typedef struct LedgerAttempt
 typedef enum LedgerStatus
 {
 	LEDGER_OK,
-	LEDGER_ERROR,				/* failed; error_code says how */
-	LEDGER_CANCELLED,			/* ended by us: cancel, timeout of the statement, exit */
-	LEDGER_UNKNOWN				/* the process or the server died during the attempt */
+	LEDGER_ERROR,	  /* failed; error_code says how */
+	LEDGER_CANCELLED, /* ended by us: cancel, timeout of the statement, exit */
+	LEDGER_UNKNOWN	  /* the process or the server died during the attempt */
 } LedgerStatus;
 
 /* How an attempt ended. */
 typedef struct LedgerOutcome
 {
 	LedgerStatus status;
-	Outcome		outcome;		/* error_code, unless status is LEDGER_OK */
-	bool		is_final;		/* the request's own row, not an earlier attempt's */
-	int			http_status;	/* 0: none */
-	TokenUsage	usage;			/* not known: NULL columns */
-	UnitPrices	prices;			/* for the prompt as it was counted by the provider */
-	Money		cost;			/* MONEY_UNKNOWN: NULL */
-	bool		cost_reported;	/* cost is the provider's own figure */
-	int64		response_time_ms;
-	char		finish_reason[32];
-	char		provider_request_id[64];
+	Outcome		 outcome;		/* error_code, unless status is LEDGER_OK */
+	bool		 is_final;		/* the request's own row, not an earlier attempt's */
+	int			 http_status;	/* 0: none */
+	TokenUsage	 usage;			/* not known: NULL columns */
+	UnitPrices	 prices;		/* for the prompt as it was counted by the provider */
+	Money		 cost;			/* MONEY_UNKNOWN: NULL */
+	bool		 cost_reported; /* cost is the provider's own figure */
+	int64		 response_time_ms;
+	char		 finish_reason[32];
+	char		 provider_request_id[64];
 } LedgerOutcome;
 
 /* Reserved room.  Plain data: may be copied, must be ended once. */
 typedef struct LedgerTicket
 {
-	int32		slot;			/* -1: none */
-	uint32		generation;
-	uint64		position;		/* in the database's queue, once settled */
+	int32  slot; /* -1: none */
+	uint32 generation;
+	uint64 position; /* in the database's queue, once settled */
 } LedgerTicket;
 
-#define LEDGER_NO_TICKET ((LedgerTicket) {.slot = -1})
+#define LEDGER_NO_TICKET ((LedgerTicket){ .slot = -1 })
 
 typedef enum LedgerProgress
 {
 	LEDGER_READY,
-	LEDGER_WAIT,				/* ask again when the latch is set, or after 100 ms */
-	LEDGER_REFUSED				/* *error says why */
+	LEDGER_WAIT,   /* ask again when the latch is set, or after 100 ms */
+	LEDGER_REFUSED /* *error says why */
 } LedgerProgress;
 
 /*
@@ -116,4 +116,4 @@ extern bool ledger_committed(const LedgerTicket *ticket);
 /* Shared-memory size and hooks; called once by _PG_init while preloading. */
 extern void ledger_init(void);
 
-#endif							/* LLM_ROUTER_LEDGER_H */
+#endif /* LLM_ROUTER_LEDGER_H */

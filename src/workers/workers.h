@@ -14,4 +14,4 @@ extern PGDLLEXPORT void llm_router_ledger_writer_main(Datum arg);
 /* Register the launcher and the hooks.  Called once by _PG_init. */
 extern void workers_init(void);
 
-#endif							/* LLM_ROUTER_WORKERS_H */
+#endif /* LLM_ROUTER_WORKERS_H */
