@@ -346,9 +346,10 @@ check_message(Conversation *talk, const JsonbValue *value, const FieldPath *path
 	JsonbContainer *message = json_value_object(value);
 	FieldPath	role_path = field_member(path, "role");
 	FieldPath	content_path = field_member(path, "content");
+	FieldPath	calls_path = field_member(path, "tool_calls");
 	JsonbValue *role_name;
 	JsonbValue *content;
-	JsonbValue *tool_calls = NULL;
+	JsonbValue *tool_calls;
 	const Role *role;
 
 	if (message == NULL)
@@ -363,23 +364,21 @@ check_message(Conversation *talk, const JsonbValue *value, const FieldPath *path
 	if (!check_name(message, role, path, talk->error))
 		return false;
 
-	if (role->calls_tools)
-		tool_calls = json_member(message, "tool_calls");
+	tool_calls = json_member(message, "tool_calls");
+	if (is_given(tool_calls) && !role->calls_tools)
+		return field_invalid(talk->error, &calls_path, "belongs in an assistant message");
 	if (is_given(tool_calls) && !check_tool_calls(talk, tool_calls, path))
 		return false;
 	if (role->answers_call && !check_call_id(talk, message, path))
 		return false;
-	if (role->answers_call || role->needs_name)
+	if (talk->calls || role->needs_name)
 		talk->needs->tools = true;
 
 	content = json_member(message, "content");
 	if (is_given(content))
 		return check_content(talk, role, content, path);
 	if (role->calls_tools && speaks_without_content(message, tool_calls))
-	{
-		talk->needs->tools = talk->needs->tools || is_given(tool_calls);
 		return true;
-	}
 	return field_invalid(talk->error, &content_path, "is missing");
 }
 
