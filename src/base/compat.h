@@ -40,4 +40,12 @@
 #define compat_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 17 renamed the index of a process in shared memory. */
+#include "storage/proc.h"
+#if PG_VERSION_NUM >= 170000
+#define compat_my_proc_number() ((int) MyProcNumber)
+#else
+#define compat_my_proc_number() (MyProc->pgprocno)
+#endif
+
 #endif							/* LLM_ROUTER_COMPAT_H */

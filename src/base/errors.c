@@ -40,8 +40,8 @@ format_text(const char *format, va_list args)
 	initStringInfo(&text);
 	for (;;)
 	{
-		va_list		copy;
-		int			needed;
+		va_list copy;
+		int		needed;
 
 		va_copy(copy, args);
 		needed = appendStringInfoVA(&text, format, copy);
@@ -55,7 +55,7 @@ format_text(const char *format, va_list args)
 bool
 error_set(LlmError *error, int sqlstate, const char *message, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, message);
 	error->sqlstate = sqlstate;
@@ -69,7 +69,7 @@ error_set(LlmError *error, int sqlstate, const char *message, ...)
 bool
 error_detail(LlmError *error, const char *detail, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, detail);
 	error->detail = format_text(detail, args);
@@ -80,7 +80,7 @@ error_detail(LlmError *error, const char *detail, ...)
 bool
 error_hint(LlmError *error, const char *hint, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, hint);
 	error->hint = format_text(hint, args);
@@ -107,15 +107,15 @@ error_nearest(const char *word, const char *const *candidates, int ncandidates)
 	int			length = (int) strlen(word);
 
 	/* A third of the word may differ; varstr_levenshtein takes 255 characters. */
-	int			limit = Max(1, length / 3);
+	int limit = Max(1, length / 3);
 
 	if (length > 255)
 		return NULL;
 	for (int i = 0; i < ncandidates; i++)
 	{
-		int			distance = varstr_levenshtein_less_equal(word, length, candidates[i],
-															 (int) strlen(candidates[i]),
-															 1, 1, 1, limit, true);
+		int distance = varstr_levenshtein_less_equal(word, length, candidates[i],
+													 (int) strlen(candidates[i]),
+													 1, 1, 1, limit, true);
 
 		if (distance <= limit)
 		{

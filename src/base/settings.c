@@ -13,46 +13,46 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
-bool		settings_preloaded = false;
+bool settings_preloaded = false;
 
-char	   *setting_user_id;
-char	   *setting_default_power_level;
-char	   *setting_default_subscription_tier;
-char	   *setting_default_end_user_tier;
-int			setting_fallback_scope;
-char	   *setting_master_key_file;
-char	   *setting_master_key_command;
-int			setting_key_cache_ttl;
-int			setting_connect_timeout;
-int			setting_first_token_timeout;
-int			setting_request_timeout;
-int			setting_max_attempts;
-int			setting_max_response_size;
-int			setting_max_concurrency;
-int			setting_concurrency_timeout;
-char	   *setting_ca_file;
-char	   *setting_proxy;
-char	   *setting_allowed_hosts;
-bool		setting_ledger_wait;
-int			setting_ledger_wait_timeout;
-int			setting_ledger_size;
-int			setting_max_workers;
-int			setting_worker_idle_timeout;
-int			setting_usage_retention;
+char *setting_user_id;
+char *setting_default_power_level;
+char *setting_default_subscription_tier;
+char *setting_default_end_user_tier;
+int	  setting_fallback_scope;
+char *setting_master_key_file;
+char *setting_master_key_command;
+int	  setting_key_cache_ttl;
+int	  setting_connect_timeout;
+int	  setting_first_token_timeout;
+int	  setting_request_timeout;
+int	  setting_max_attempts;
+int	  setting_max_response_size;
+int	  setting_max_concurrency;
+int	  setting_concurrency_timeout;
+char *setting_ca_file;
+char *setting_proxy;
+char *setting_allowed_hosts;
+bool  setting_ledger_wait;
+int	  setting_ledger_wait_timeout;
+int	  setting_ledger_size;
+int	  setting_max_workers;
+int	  setting_worker_idle_timeout;
+int	  setting_usage_retention;
 
 /* The longest user name that the ledger and the key table take, in bytes. */
 #define MAX_USER_ID_BYTES 255
 
 static const struct config_enum_entry fallback_scopes[] = {
-	{"rules", SETTING_FALLBACK_RULES, false},
-	{"level", SETTING_FALLBACK_LEVEL, false},
-	{NULL, 0, false}
+	{ "rules", SETTING_FALLBACK_RULES, false },
+	{ "level", SETTING_FALLBACK_LEVEL, false },
+	{ NULL, 0, false }
 };
 
 static bool
 check_power_level(char **value, void **extra, GucSource source)
 {
-	static const char *const levels[] = {"eco", "balanced", "precision"};
+	static const char *const levels[] = { "eco", "balanced", "precision" };
 
 	for (int i = 0; i < (int) lengthof(levels); i++)
 		if (strcmp(*value, levels[i]) == 0)
@@ -82,53 +82,53 @@ check_user_id(char **value, void **extra, GucSource source)
 
 typedef struct StringSetting
 {
-	const char *name;
-	const char *description;
-	const char *details;
-	char	  **variable;
-	const char *initial;
-	GucContext	context;
-	int			flags;
+	const char		  *name;
+	const char		  *description;
+	const char		  *details;
+	char			 **variable;
+	const char		  *initial;
+	GucContext		   context;
+	int				   flags;
 	GucStringCheckHook check;
 } StringSetting;
 
 static const StringSetting string_settings[] = {
-	{"llm_router.user_id",
-		"The end user on whose behalf this session calls.",
-		"Empty: the current role. Set it with SET LOCAL; it takes a superuser or GRANT SET ON PARAMETER.",
-	&setting_user_id, "", PGC_SUSET, GUC_NOT_IN_SAMPLE, check_user_id},
-	{"llm_router.default_power_level",
-		"Power level of calls that name none: eco, balanced or precision.",
-		"A user's own default (llm_users) comes first; it is lowered to what the tier includes.",
-	&setting_default_power_level, "balanced", PGC_USERSET, 0, check_power_level},
-	{"llm_router.default_subscription_tier",
-		"Tier of a role that calls for itself and has no row in llm_users.",
-		NULL,
-	&setting_default_subscription_tier, "enterprise", PGC_SUSET, 0, NULL},
-	{"llm_router.default_end_user_tier",
-		"Tier of an llm_router.user_id that has no row in llm_users.",
-		NULL,
-	&setting_default_end_user_tier, "free", PGC_SUSET, 0, NULL},
-	{"llm_router.master_key_file",
-		"File with the master keys, one a line; the first encrypts, all decrypt.",
-		"Not readable by group or others. Empty: LLM_ROUTER_MASTER_KEY, master_key_command, or a generated file in the data directory.",
-	&setting_master_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL},
-	{"llm_router.master_key_command",
-		"Shell command that prints the master keys, one a line, for a key management service.",
-		NULL,
-	&setting_master_key_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL},
-	{"llm_router.ca_file",
-		"PEM file of certificate authorities to trust besides the system's.",
-		NULL,
-	&setting_ca_file, "", PGC_SIGHUP, 0, NULL},
-	{"llm_router.proxy",
-		"URL of the HTTP proxy for all calls; empty: none.",
-		"Proxy variables of the environment are ignored. A proxy is trusted: it resolves and checks addresses itself.",
-	&setting_proxy, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL},
-	{"llm_router.allowed_hosts",
-		"Hosts, comma separated (host or host:port), that may be called over http or at private addresses.",
-		"Loopback over http is always allowed for a provider whose URL says so.",
-	&setting_allowed_hosts, "", PGC_SIGHUP, GUC_LIST_INPUT, NULL},
+	{ "llm_router.user_id",
+	  "The end user on whose behalf this session calls.",
+	  "Empty: the current role. Set it with SET LOCAL; it takes a superuser or GRANT SET ON PARAMETER.",
+	  &setting_user_id, "", PGC_SUSET, GUC_NOT_IN_SAMPLE, check_user_id },
+	{ "llm_router.default_power_level",
+	  "Power level of calls that name none: eco, balanced or precision.",
+	  "A user's own default (llm_users) comes first; it is lowered to what the tier includes.",
+	  &setting_default_power_level, "balanced", PGC_USERSET, 0, check_power_level },
+	{ "llm_router.default_subscription_tier",
+	  "Tier of a role that calls for itself and has no row in llm_users.",
+	  NULL,
+	  &setting_default_subscription_tier, "enterprise", PGC_SUSET, 0, NULL },
+	{ "llm_router.default_end_user_tier",
+	  "Tier of an llm_router.user_id that has no row in llm_users.",
+	  NULL,
+	  &setting_default_end_user_tier, "free", PGC_SUSET, 0, NULL },
+	{ "llm_router.master_key_file",
+	  "File with the master keys, one a line; the first encrypts, all decrypt.",
+	  "Not readable by group or others. Empty: LLM_ROUTER_MASTER_KEY, master_key_command, or a generated file in the data directory.",
+	  &setting_master_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL },
+	{ "llm_router.master_key_command",
+	  "Shell command that prints the master keys, one a line, for a key management service.",
+	  NULL,
+	  &setting_master_key_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL },
+	{ "llm_router.ca_file",
+	  "PEM file of certificate authorities to trust besides the system's.",
+	  NULL,
+	  &setting_ca_file, "", PGC_SIGHUP, 0, NULL },
+	{ "llm_router.proxy",
+	  "URL of the HTTP proxy for all calls; empty: none.",
+	  "Proxy variables of the environment are ignored. A proxy is trusted: it resolves and checks addresses itself.",
+	  &setting_proxy, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL },
+	{ "llm_router.allowed_hosts",
+	  "Hosts, comma separated (host or host:port), that may be called over http or at private addresses.",
+	  "Loopback over http is always allowed for a provider whose URL says so.",
+	  &setting_allowed_hosts, "", PGC_SIGHUP, GUC_LIST_INPUT, NULL },
 };
 
 typedef struct IntegerSetting
@@ -145,58 +145,58 @@ typedef struct IntegerSetting
 } IntegerSetting;
 
 static const IntegerSetting integer_settings[] = {
-	{"llm_router.key_cache_ttl",
-		"How long a process keeps a decrypted key in its memory.",
-		"0: decrypted for each call.",
-	&setting_key_cache_ttl, 15 * 60, 0, 24 * 3600, PGC_SIGHUP, GUC_UNIT_S},
-	{"llm_router.connect_timeout",
-		"Time for name look-up, TCP and TLS of one attempt.",
-		NULL,
-	&setting_connect_timeout, 10 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS},
-	{"llm_router.first_token_timeout",
-		"Time from the start of an attempt to the first byte of its answer.",
-		"A provider that does not stream sends nothing before the whole answer is made.",
-	&setting_first_token_timeout, 120 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS},
-	{"llm_router.request_timeout",
-		"Time for a whole call, with all its attempts and waits.",
-		NULL,
-	&setting_request_timeout, 300 * 1000, 1, 24 * 3600 * 1000, PGC_USERSET, GUC_UNIT_MS},
-	{"llm_router.max_attempts",
-		"Attempts of one call, over all candidates.",
-		NULL,
-	&setting_max_attempts, 4, 1, 20, PGC_USERSET, 0},
-	{"llm_router.max_response_size",
-		"Largest answer that is accepted from a provider, after decompression.",
-		NULL,
-	&setting_max_response_size, 32 * 1024, 16, 512 * 1024, PGC_SUSET, GUC_UNIT_KB},
-	{"llm_router.max_concurrency",
-		"Calls that may run at once in the whole server.",
-		"-1: three quarters of max_connections, so that slow providers cannot take every connection.",
-	&setting_max_concurrency, -1, -1, INT_MAX / 2, PGC_SIGHUP, 0},
-	{"llm_router.concurrency_timeout",
-		"How long a call waits for its turn when max_concurrency is reached, before it fails with LR004.",
-		NULL,
-	&setting_concurrency_timeout, 10 * 1000, 0, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS},
-	{"llm_router.ledger_wait_timeout",
-		"How long an answer waits for its ledger row to be committed, before it is given with a WARNING.",
-		"The record stays queued and is written all the same.",
-	&setting_ledger_wait_timeout, 30 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS},
-	{"llm_router.ledger_size",
-		"Shared memory for records on their way to the ledger.",
-		"A call in progress takes 1 to 10 kB.",
-	&setting_ledger_size, 8 * 1024, 256, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB},
-	{"llm_router.max_workers",
-		"Background workers of llm_router in the whole server, besides the launcher.",
-		"They come out of max_worker_processes, start on demand and leave when idle.",
-	&setting_max_workers, 4, 1, 256, PGC_SIGHUP, 0},
-	{"llm_router.worker_idle_timeout",
-		"How long a worker with nothing to do stays before it leaves.",
-		NULL,
-	&setting_worker_idle_timeout, 30 * 1000, 10, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS},
-	{"llm_router.usage_retention",
-		"Days that llm_usage_logs keeps; older partitions are dropped.",
-		"0: for ever.",
-	&setting_usage_retention, 0, 0, 36500, PGC_SIGHUP, 0},
+	{ "llm_router.key_cache_ttl",
+	  "How long a process keeps a decrypted key in its memory.",
+	  "0: decrypted for each call.",
+	  &setting_key_cache_ttl, 15 * 60, 0, 24 * 3600, PGC_SIGHUP, GUC_UNIT_S },
+	{ "llm_router.connect_timeout",
+	  "Time for name look-up, TCP and TLS of one attempt.",
+	  NULL,
+	  &setting_connect_timeout, 10 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
+	{ "llm_router.first_token_timeout",
+	  "Time from the start of an attempt to the first byte of its answer.",
+	  "A provider that does not stream sends nothing before the whole answer is made.",
+	  &setting_first_token_timeout, 120 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
+	{ "llm_router.request_timeout",
+	  "Time for a whole call, with all its attempts and waits.",
+	  NULL,
+	  &setting_request_timeout, 300 * 1000, 1, 24 * 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
+	{ "llm_router.max_attempts",
+	  "Attempts of one call, over all candidates.",
+	  NULL,
+	  &setting_max_attempts, 4, 1, 20, PGC_USERSET, 0 },
+	{ "llm_router.max_response_size",
+	  "Largest answer that is accepted from a provider, after decompression.",
+	  NULL,
+	  &setting_max_response_size, 32 * 1024, 16, 512 * 1024, PGC_SUSET, GUC_UNIT_KB },
+	{ "llm_router.max_concurrency",
+	  "Calls that may run at once in the whole server.",
+	  "-1: three quarters of max_connections, so that slow providers cannot take every connection.",
+	  &setting_max_concurrency, -1, -1, INT_MAX / 2, PGC_SIGHUP, 0 },
+	{ "llm_router.concurrency_timeout",
+	  "How long a call waits for its turn when max_concurrency is reached, before it fails with LR004.",
+	  NULL,
+	  &setting_concurrency_timeout, 10 * 1000, 0, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
+	{ "llm_router.ledger_wait_timeout",
+	  "How long an answer waits for its ledger row to be committed, before it is given with a WARNING.",
+	  "The record stays queued and is written all the same.",
+	  &setting_ledger_wait_timeout, 5 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
+	{ "llm_router.ledger_size",
+	  "Shared memory for records on their way to the ledger.",
+	  "A call in progress takes 1 to 10 kB.",
+	  &setting_ledger_size, 8 * 1024, 256, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB },
+	{ "llm_router.max_workers",
+	  "Background workers of llm_router in the whole server, besides the launcher.",
+	  "They come out of max_worker_processes, start on demand and leave when idle.",
+	  &setting_max_workers, 4, 1, 256, PGC_SIGHUP, 0 },
+	{ "llm_router.worker_idle_timeout",
+	  "How long a worker with nothing to do stays before it leaves.",
+	  NULL,
+	  &setting_worker_idle_timeout, 30 * 1000, 10, 24 * 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS },
+	{ "llm_router.usage_retention",
+	  "Days that llm_usage_logs keeps; older partitions are dropped.",
+	  "0: for ever.",
+	  &setting_usage_retention, 0, 0, 36500, PGC_SIGHUP, 0 },
 };
 
 void

@@ -48,7 +48,4 @@ extern void call_free(Call *call);
 /* The last call of this session that got an answer; false when there is none. */
 extern bool call_last(CallSummary *summary);
 
-/* An error as the {"error": {…}} object of on_error => return. */
-extern Jsonb *call_error_object(const LlmError *error);
-
-#endif							/* LLM_ROUTER_CALL_H */
+#endif /* LLM_ROUTER_CALL_H */

@@ -16,11 +16,14 @@ extern bool admission_enter(void);
 /* Give a place back.  Never throws. */
 extern void admission_leave(void);
 
+/* Stop waiting for one.  Never throws; harmless when this process does not. */
+extern void admission_withdraw(void);
+
 /* The limit that is in force, and the places taken now. */
-extern int	admission_limit(void);
-extern int	admission_in_use(void);
+extern int admission_limit(void);
+extern int admission_in_use(void);
 
 /* Shared memory; called once by _PG_init while preloading. */
 extern void admission_init(void);
 
-#endif							/* LLM_ROUTER_ADMISSION_H */
+#endif /* LLM_ROUTER_ADMISSION_H */

@@ -60,6 +60,7 @@ typedef struct LedgerOutcome
 	bool		is_final;		/* the request's own row, not an earlier attempt's */
 	int			http_status;	/* 0: none */
 	TokenUsage	usage;			/* not known: NULL columns */
+	UnitPrices	prices;			/* for the prompt as it was counted by the provider */
 	Money		cost;			/* MONEY_UNKNOWN: NULL */
 	bool		cost_reported;	/* cost is the provider's own figure */
 	int64		response_time_ms;

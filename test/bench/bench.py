@@ -1,0 +1,227 @@
+"""Benchmarks of llm_chat, run by run.sh against a private server with the extension preloaded.
+
+Prints one table a question. Every figure is the median of several rounds, and every ratio compares figures of the
+same round, because the machines that this runs on are small and noisy.
+"""
+
+import argparse
+import glob
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+
+CLIENTS = (1, 8, 32, 100)
+CHAT = """SELECT llm_chat('[{"role": "user", "content": "How many legs has a spider?"}]', 'eco');\n"""
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def sql(statement):
+    """Run SQL and return its output as text."""
+    return subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+class Mock:
+    """The mock provider, a single-threaded epoll server in C."""
+
+    def __init__(self, programs, delay_ms=0):
+        self.port_file = tempfile.mktemp(prefix="mock", dir=programs)
+        self.process = subprocess.Popen([f"{programs}/mock", "--port-file", self.port_file,
+                                         "--delay-ms", str(delay_ms)])
+        deadline = time.monotonic() + 10
+        while not os.path.exists(self.port_file):
+            if time.monotonic() > deadline:
+                raise SystemExit("the mock provider did not start")
+            time.sleep(0.01)
+        self.port = int(open(self.port_file).read())
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def postmaster_pid():
+    return int(open(sql("SHOW data_directory") + "/postmaster.pid").readline())
+
+
+def cpu_seconds(postmaster):
+    """CPU time of the postmaster, its children of now, and those that it has seen end."""
+    total = 0
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            fields = open(stat).read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        pid = int(stat.split("/")[2])
+        if pid == postmaster:
+            total += sum(int(field) for field in fields[11:15])
+        elif int(fields[1]) == postmaster:
+            total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def pgbench(script, clients, seconds):
+    """Run one pgbench script: calls a second, median and 99th percentile in ms, CPU of the server in us a call."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/script.sql"
+        with open(path, "w") as file:
+            file.write(script)
+        postmaster = postmaster_pid()
+        before = cpu_seconds(postmaster)
+        output = subprocess.run(
+            ["pgbench", "-n", "-M", "prepared", "-f", path, "-c", str(clients), "-j", str(min(clients, 2)),
+             "-T", str(seconds), "--log", f"--log-prefix={directory}/log"],
+            check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+        spent = cpu_seconds(postmaster) - before
+        times = []
+        for log in glob.glob(f"{directory}/log*"):
+            times += [int(line.split()[2]) for line in open(log)]
+    times.sort()
+    if "number of failed transactions: 0" not in output:
+        raise SystemExit(output)
+    return {
+        "rate": float(re.search(r"tps = ([0-9.]+)", output).group(1)),
+        "p50": times[len(times) // 2] / 1000,
+        "p99": times[len(times) * 99 // 100] / 1000,
+        "cpu": spent / len(times) * 1e6,
+    }
+
+
+def floor_client(programs, mock, clients, seconds):
+    """The C program that makes the same request over and over, a thread a client."""
+    output = subprocess.run(
+        [f"{programs}/floor_client", "--url", mock.url + "/chat/completions", "--clients", str(clients),
+         "--seconds", str(seconds)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    fields = dict(pair.split("=") for pair in output.split())
+    return {"rate": float(fields["rate"]), "p50": float(fields["p50_us"]) / 1000,
+            "p99": float(fields["p99_us"]) / 1000, "cpu": float(fields["cpu_us"])}
+
+
+def median_of(rounds):
+    return {key: statistics.median(figures[key] for figures in rounds) for key in rounds[0]}
+
+
+def print_table(title, header, rows):
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    print(f"\n{title}")
+    for row in [header, *rows]:
+        print("  " + "  ".join(str(cell).rjust(width) for cell, width in zip(row, widths)), flush=True)
+
+
+def throughput(programs, mock, rounds, seconds):
+    """llm_chat beside the three floors, at each number of clients."""
+    insert = "INSERT INTO bench_floor (request_id, content) VALUES (gen_random_uuid(), repeat('x', 200));\n"
+    kinds = {
+        "libcurl in C": lambda clients: floor_client(programs, mock, clients, seconds),
+        "SELECT 1": lambda clients: pgbench("SELECT 1;\n", clients, seconds),
+        "INSERT": lambda clients: pgbench(insert, clients, seconds),
+        "llm_chat": lambda clients: pgbench(CHAT, clients, seconds),
+    }
+    pgbench(CHAT, 8, 1)
+    for clients in CLIENTS:
+        measured = {kind: [] for kind in kinds}
+        for _ in range(rounds):
+            for kind, measure in kinds.items():
+                measured[kind].append(measure(clients))
+        rows = []
+        for kind, figures in measured.items():
+            m = median_of(figures)
+            rows.append((kind, f"{m['rate']:.0f}", f"{m['p50']:.3f}", f"{m['p99']:.3f}", f"{m['cpu']:.0f}"))
+        print_table(f"{clients} client(s)", ("", "calls/s", "p50 ms", "p99 ms", "CPU us/call"), rows)
+        of_floor = statistics.median(chat["rate"] / floor["rate"]
+                                     for chat, floor in zip(measured["llm_chat"], measured["INSERT"]))
+        floors = ("libcurl in C", "SELECT 1", "INSERT")
+        of_sum = statistics.median(measured["llm_chat"][i]["p50"] / sum(measured[f][i]["p50"] for f in floors)
+                                   for i in range(rounds))
+        print(f"  llm_chat / INSERT throughput: {of_floor:.2f}    llm_chat p50 / sum of the floors' p50: {of_sum:.2f}")
+
+
+def delayed(programs, seconds):
+    """A provider that takes 50 ms: what the router adds."""
+    mock = Mock(programs, delay_ms=50)
+    point_at(mock)
+    rows = []
+    for clients in (1, 32, 100):
+        floor = floor_client(programs, mock, clients, seconds)
+        chat = pgbench(CHAT, clients, seconds)
+        rows.append((clients, f"{floor['p50']:.2f}", f"{chat['p50']:.2f}", f"{chat['p50'] - floor['p50']:.2f}",
+                     f"{chat['rate']:.0f}"))
+    print_table("Provider with a delay of 50 ms", ("clients", "libcurl p50 ms", "llm_chat p50 ms", "added ms", "calls/s"),
+                rows)
+    mock.stop()
+
+
+def private_kib(pid):
+    """Memory that only this process has."""
+    return sum(int(line.split()[1]) for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Private_"))
+
+
+def memory(calls):
+    """Private memory of a session after its first call and after many, beside a session without any."""
+    session = subprocess.Popen(["psql", "-XqAt"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def ask(statement):
+        session.stdin.write(statement + "\n")
+        session.stdin.flush()
+        return session.stdout.readline().strip()
+
+    chat = CHAT.strip().removeprefix("SELECT ").removesuffix(";")
+    pid = ask("SELECT pg_backend_pid();")
+    ask("SELECT count(*) FROM pg_class;")
+    plain = private_kib(pid)
+    rows = [("before the first", plain, 0)]
+    done = 0
+    for target in (1, 100, 1000, calls // 4, calls // 2, calls):
+        while done < target:
+            batch = min(1000, target - done)
+            ask(f"DO $$ BEGIN FOR i IN 1..{batch} LOOP PERFORM {chat}; END LOOP; END $$; SELECT 1;")
+            done += batch
+        used = private_kib(pid)
+        rows.append((target, used, used - plain))
+    session.stdin.close()
+    session.wait()
+    print_table("Private memory of one session, KiB", ("calls", "private", "more than plain"), rows)
+
+
+def point_at(mock):
+    """Make the mock the provider of every eco call."""
+    sql(f"""
+        UPDATE llm_providers SET base_url = '{mock.url}' WHERE name = 'mock';
+        INSERT INTO llm_providers (name, display_name, base_url, auth_type)
+        SELECT 'mock', 'Mock', '{mock.url}', 'bearer' WHERE NOT EXISTS (SELECT FROM llm_providers WHERE name = 'mock');
+        DELETE FROM llm_routing_rules WHERE power_level = 'eco';
+        INSERT INTO llm_models (provider_id, model_name, display_name, power_level, cost_per_1k_input_tokens,
+                                cost_per_1k_output_tokens)
+        SELECT id, 'mock-model', 'Mock', 'eco', 0.00015, 0.0006 FROM llm_providers WHERE name = 'mock'
+        ON CONFLICT DO NOTHING;
+        INSERT INTO llm_routing_rules (power_level, subscription_tier, priority, model_id)
+        SELECT 'eco', 'enterprise', 1, m.id FROM llm_models m WHERE model_name = 'mock-model';
+    """)
+    sql("SELECT llm_provider_set_key('mock', 'sk-bench-0123456789', validate => false)")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", required=True, help="directory of the compiled mock and floor_client")
+    parser.add_argument("--quick", action="store_true", help="one short round of each, to see that it works")
+    options = parser.parse_args()
+    rounds, seconds, calls = (1, 1, 2000) if options.quick else (3, 4, 100_000)
+
+    sql("CREATE EXTENSION IF NOT EXISTS llm_router; CREATE TABLE bench_floor (id bigserial PRIMARY KEY,"
+        " request_id uuid, content text, created_at timestamptz DEFAULT now())")
+    mock = Mock(options.programs)
+    point_at(mock)
+    throughput(options.programs, mock, rounds, seconds)
+    memory(calls)
+    mock.stop()
+    delayed(options.programs, seconds)
+    lost = sql("SELECT count(*) FROM llm_usage_logs WHERE status <> 'ok'")
+    print(f"\nledger rows: {sql('SELECT count(*) FROM llm_usage_logs')}, of which not ok: {lost}")
+
+
+if __name__ == "__main__":
+    main()
