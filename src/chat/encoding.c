@@ -29,7 +29,7 @@ utf8_sequence(const unsigned char *bytes, const unsigned char *end, bool *valid)
 	unsigned char lead = bytes[0];
 	unsigned char low = 0x80;
 	unsigned char high = 0xBF;
-	int			following;
+	int			  following;
 
 	*valid = true;
 	if (lead < 0x80)
@@ -80,8 +80,8 @@ append_repaired_utf8(StringInfo out, const char *string, size_t length)
 
 	while (at < end)
 	{
-		bool		valid;
-		int			step = utf8_sequence(at, end, &valid);
+		bool valid;
+		int	 step = utf8_sequence(at, end, &valid);
 
 		if (!valid)
 		{
@@ -107,7 +107,7 @@ append_converted(StringInfo out, const char *string, size_t length, int from, in
 	while (string < end)
 	{
 		unsigned char chunk[CONVERSION_CHUNK];
-		int			done = 0;
+		int			  done = 0;
 
 		if (OidIsValid(conversion))
 			done = pg_do_encoding_conversion_buf(conversion, from, to,
@@ -128,7 +128,7 @@ append_converted(StringInfo out, const char *string, size_t length, int from, in
 void
 encoding_append_from_utf8(StringInfo out, const char *utf8, size_t length)
 {
-	int			encoding = GetDatabaseEncoding();
+	int encoding = GetDatabaseEncoding();
 
 	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII || is_ascii(utf8, length))
 		appendBinaryStringInfo(out, utf8, (int) length);
@@ -139,7 +139,7 @@ encoding_append_from_utf8(StringInfo out, const char *utf8, size_t length)
 void
 encoding_append_as_utf8(StringInfo out, const char *string, size_t length)
 {
-	int			encoding = GetDatabaseEncoding();
+	int encoding = GetDatabaseEncoding();
 
 	if (encoding == PG_UTF8 || is_ascii(string, length))
 		appendBinaryStringInfo(out, string, (int) length);
@@ -152,7 +152,7 @@ encoding_append_as_utf8(StringInfo out, const char *string, size_t length)
 char *
 encoding_clean_line(char *text, int max_bytes)
 {
-	int			length = (int) strlen(text);
+	int length = (int) strlen(text);
 
 	if (length > max_bytes)
 		text[pg_mbcliplen(text, length, max_bytes)] = '\0';

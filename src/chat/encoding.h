@@ -11,7 +11,7 @@
 #include "lib/stringinfo.h"
 
 /* U+FFFD, what stands for bytes that are not UTF-8. */
-#define UTF8_REPLACEMENT "\xEF\xBF\xBD"
+#define UTF8_REPLACEMENT		"\xEF\xBF\xBD"
 #define UTF8_REPLACEMENT_LENGTH 3
 
 /*
@@ -19,8 +19,8 @@
  * *valid false, of the bytes that one U+FFFD replaces (the maximal subpart, as
  * Unicode recommends).  At least 1; bytes < end.
  */
-extern int	utf8_sequence(const unsigned char *bytes, const unsigned char *end,
-						  bool *valid);
+extern int utf8_sequence(const unsigned char *bytes, const unsigned char *end,
+						 bool *valid);
 
 /*
  * Append well-formed UTF-8 in the database encoding, with '?' for characters
@@ -46,4 +46,4 @@ extern char *encoding_clean_line(char *text, int max_bytes);
 /* The same of the network's bytes, up to the first NUL.  palloc'd. */
 extern char *encoding_line_from_network(const char *bytes, size_t length, int max_bytes);
 
-#endif							/* LLM_ROUTER_ENCODING_H */
+#endif /* LLM_ROUTER_ENCODING_H */

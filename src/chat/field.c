@@ -18,7 +18,7 @@
 FieldPath
 field_member(const FieldPath *parent, const char *member)
 {
-	FieldPath	path = {parent, member, (int) strlen(member), 0};
+	FieldPath path = { parent, member, (int) strlen(member), 0 };
 
 	return path;
 }
@@ -26,7 +26,7 @@ field_member(const FieldPath *parent, const char *member)
 FieldPath
 field_element(const FieldPath *parent, int index)
 {
-	FieldPath	path = {parent, NULL, 0, index};
+	FieldPath path = { parent, NULL, 0, index };
 
 	return path;
 }
@@ -53,8 +53,8 @@ field_invalid(LlmError *error, const FieldPath *path, const char *format, ...)
 	appendStringInfoString(&text, ": ");
 	for (;;)
 	{
-		va_list		args;
-		int			needed;
+		va_list args;
+		int		needed;
 
 		va_start(args, format);
 		needed = appendStringInfoVA(&text, format, args);
@@ -69,7 +69,7 @@ field_invalid(LlmError *error, const FieldPath *path, const char *format, ...)
 static int
 type_of(const JsonbValue *value)
 {
-	int64		number;
+	int64 number;
 
 	switch (value->type)
 	{
@@ -94,10 +94,13 @@ type_names(int types)
 	{
 		int			type;
 		const char *name;
-	}			names[] = {
-		{FIELD_STRING, "a string"}, {FIELD_NUMBER, "a number"},
-		{FIELD_INTEGER, "an integer"}, {FIELD_BOOLEAN, "true or false"},
-		{FIELD_OBJECT, "an object"}, {FIELD_ARRAY, "an array"},
+	} names[] = {
+		{ FIELD_STRING, "a string" },
+		{ FIELD_NUMBER, "a number" },
+		{ FIELD_INTEGER, "an integer" },
+		{ FIELD_BOOLEAN, "true or false" },
+		{ FIELD_OBJECT, "an object" },
+		{ FIELD_ARRAY, "an array" },
 	};
 	StringInfoData text;
 
@@ -119,7 +122,7 @@ static bool
 check_range(const FieldRule *rule, const JsonbValue *value,
 			const FieldPath *path, LlmError *error)
 {
-	Numeric		number = value->val.numeric;
+	Numeric number = value->val.numeric;
 
 	if (compare_to_int64(number, rule->minimum) >= 0 &&
 		compare_to_int64(number, rule->maximum) <= 0)
@@ -150,7 +153,7 @@ bool
 field_check(const FieldRule *rule, const JsonbValue *value,
 			const FieldPath *path, LlmError *error)
 {
-	int			type = type_of(value);
+	int type = type_of(value);
 
 	if ((type & rule->types) == 0)
 	{
@@ -181,7 +184,7 @@ static bool
 unknown_member(const FieldRule *rules, int nrules, const FieldPath *path, LlmError *error)
 {
 	const char **names = palloc(sizeof(char *) * nrules);
-	const char *nearest;
+	const char	*nearest;
 
 	for (int i = 0; i < nrules; i++)
 		names[i] = rules[i].name;
@@ -201,13 +204,13 @@ field_check_object(const FieldRule *rules, int nrules, JsonbContainer *object,
 				   const FieldPath *path, LlmError *error)
 {
 	JsonbIterator *iterator = json_iterate(object);
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbValue	   key;
+	JsonbValue	   value;
 
 	while (json_next_member(&iterator, &key, &value))
 	{
 		const FieldRule *rule = NULL;
-		FieldPath	member = {path, key.val.string.val, key.val.string.len, 0};
+		FieldPath		 member = { path, key.val.string.val, key.val.string.len, 0 };
 
 		for (int i = 0; i < nrules && rule == NULL; i++)
 			if (json_value_is(&key, rules[i].name))
@@ -228,7 +231,7 @@ bool
 field_require_string(JsonbContainer *object, const char *name, const FieldPath *path,
 					 JsonbValue **value, LlmError *error)
 {
-	FieldPath	member = field_member(path, name);
+	FieldPath member = field_member(path, name);
 
 	*value = json_member(object, name);
 	if (*value == NULL || (*value)->type == jbvNull)

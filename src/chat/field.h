@@ -14,9 +14,9 @@
 typedef struct FieldPath
 {
 	const struct FieldPath *parent; /* or NULL */
-	const char *member;			/* or NULL for an element */
-	int			member_length;
-	int			index;			/* of an element */
+	const char			   *member; /* or NULL for an element */
+	int						member_length;
+	int						index; /* of an element */
 } FieldPath;
 
 extern FieldPath field_member(const FieldPath *parent, const char *member);
@@ -24,26 +24,26 @@ extern FieldPath field_element(const FieldPath *parent, int index);
 
 /* Set a 22023 error "path: text"; returns false. */
 extern bool field_invalid(LlmError *error, const FieldPath *path, const char *format, ...)
-			pg_attribute_printf(3, 4);
+	pg_attribute_printf(3, 4);
 
 /* Types of JSON values, to be or'ed. */
-#define FIELD_STRING	0x01
-#define FIELD_NUMBER	0x02
-#define FIELD_INTEGER	0x04
-#define FIELD_BOOLEAN	0x08
-#define FIELD_OBJECT	0x10
-#define FIELD_ARRAY		0x20
+#define FIELD_STRING  0x01
+#define FIELD_NUMBER  0x02
+#define FIELD_INTEGER 0x04
+#define FIELD_BOOLEAN 0x08
+#define FIELD_OBJECT  0x10
+#define FIELD_ARRAY	  0x20
 
 /* What a field may be.  Only one of range and choices, or neither. */
 typedef struct FieldRule
 {
-	const char *name;
-	int			types;
-	bool		ranged;
-	int64		minimum;		/* of a number, when ranged */
-	int64		maximum;
+	const char		  *name;
+	int				   types;
+	bool			   ranged;
+	int64			   minimum; /* of a number, when ranged */
+	int64			   maximum;
 	const char *const *choices; /* of a string: NULL-terminated, or NULL */
-	bool		(*check) (const JsonbValue *value, const FieldPath *path, LlmError *error);
+	bool (*check)(const JsonbValue *value, const FieldPath *path, LlmError *error);
 } FieldRule;
 
 /* Check a value that is not null. */
@@ -69,4 +69,4 @@ extern bool field_require_object(JsonbContainer *object, const char *name,
 								 const FieldPath *path, JsonbContainer **value,
 								 LlmError *error);
 
-#endif							/* LLM_ROUTER_FIELD_H */
+#endif /* LLM_ROUTER_FIELD_H */

@@ -38,8 +38,8 @@ bool
 json_value_is(const JsonbValue *value, const char *string)
 {
 	return value && value->type == jbvString &&
-		value->val.string.len == (int) strlen(string) &&
-		memcmp(value->val.string.val, string, value->val.string.len) == 0;
+		   value->val.string.len == (int) strlen(string) &&
+		   memcmp(value->val.string.val, string, value->val.string.len) == 0;
 }
 
 JsonbContainer *
@@ -73,9 +73,9 @@ json_member_array(JsonbContainer *object, const char *key)
 bool
 json_value_int64(const JsonbValue *value, int64 *number)
 {
-	char	   *text;
-	char	   *end;
-	bool		whole;
+	char *text;
+	char *end;
+	bool  whole;
 
 	if (value == NULL || value->type != jbvNumeric)
 		return false;
@@ -135,7 +135,7 @@ JsonbIterator *
 json_iterate(JsonbContainer *container)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(container);
-	JsonbValue	start;
+	JsonbValue	   start;
 
 	JsonbIteratorNext(&iterator, &start, true);
 	return iterator;
@@ -163,7 +163,7 @@ json_next_element(JsonbIterator **iterator, JsonbValue *element)
 void
 json_push_key(JsonbParseState **state, const char *key)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	value.type = jbvString;
 	value.val.string.val = (char *) key;
@@ -181,7 +181,7 @@ json_push_member(JsonbParseState **state, const char *key, JsonbValue *value)
 void
 json_push_string(JsonbParseState **state, const char *key, const char *string, int length)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	value.type = jbvString;
 	value.val.string.val = (char *) string;
@@ -192,7 +192,7 @@ json_push_string(JsonbParseState **state, const char *key, const char *string, i
 void
 json_push_int64(JsonbParseState **state, const char *key, int64 number)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	value.type = jbvNumeric;
 	value.val.numeric = int64_to_numeric(number);
@@ -202,7 +202,7 @@ json_push_int64(JsonbParseState **state, const char *key, int64 number)
 void
 json_push_null(JsonbParseState **state, const char *key)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	value.type = jbvNull;
 	json_push_member(state, key, &value);
@@ -216,8 +216,8 @@ void
 json_append_string(StringInfo buf, const char *string, int length)
 {
 	static const char hex[] = "0123456789abcdef";
-	const char *end = string + length;
-	const char *copied = string;
+	const char		 *end = string + length;
+	const char		 *copied = string;
 
 	appendStringInfoCharMacro(buf, '"');
 	for (const char *at = string; at < end; at++)
@@ -257,9 +257,9 @@ static void
 append_container(StringInfo buf, JsonbContainer *container)
 {
 	JsonbIterator *iterator = json_iterate(container);
-	JsonbValue	key;
-	JsonbValue	value;
-	const char *separator = "";
+	JsonbValue	   key;
+	JsonbValue	   value;
+	const char	  *separator = "";
 
 	/* jsonb values that SQL made can nest deeper than JSON_MAX_DEPTH. */
 	check_stack_depth();
@@ -302,14 +302,14 @@ json_append_value(StringInfo buf, const JsonbValue *value)
 			json_append_string(buf, value->val.string.val, value->val.string.len);
 			break;
 		case jbvNumeric:
-			{
-				Datum		number = NumericGetDatum(value->val.numeric);
-				char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, number));
+		{
+			Datum number = NumericGetDatum(value->val.numeric);
+			char *text = DatumGetCString(DirectFunctionCall1(numeric_out, number));
 
-				appendStringInfoString(buf, text);
-				pfree(text);
-				break;
-			}
+			appendStringInfoString(buf, text);
+			pfree(text);
+			break;
+		}
 		default:
 			append_container(buf, value->val.binary.data);
 	}

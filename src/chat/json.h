@@ -38,17 +38,17 @@ extern JsonbValue *json_member(JsonbContainer *object, const char *key);
  * string is palloc'd; NULL (or false) when it is absent or of another type.
  * json_member_int64 refuses fractions and what does not fit.
  */
-extern char *json_member_string(JsonbContainer *object, const char *key);
+extern char			  *json_member_string(JsonbContainer *object, const char *key);
 extern JsonbContainer *json_member_object(JsonbContainer *object, const char *key);
 extern JsonbContainer *json_member_array(JsonbContainer *object, const char *key);
-extern bool json_member_int64(JsonbContainer *object, const char *key, int64 *value);
-extern bool json_member_bool(JsonbContainer *object, const char *key, bool *value);
+extern bool			   json_member_int64(JsonbContainer *object, const char *key, int64 *value);
+extern bool			   json_member_bool(JsonbContainer *object, const char *key, bool *value);
 
 /* The same for a value; all but json_value_string take NULL. */
-extern char *json_value_string(const JsonbValue *value);
+extern char			  *json_value_string(const JsonbValue *value);
 extern JsonbContainer *json_value_object(const JsonbValue *value);
 extern JsonbContainer *json_value_array(const JsonbValue *value);
-extern bool json_value_int64(const JsonbValue *value, int64 *number);
+extern bool			   json_value_int64(const JsonbValue *value, int64 *number);
 
 /* Whether a value (or NULL) is this very string. */
 extern bool json_value_is(const JsonbValue *value, const char *string);
@@ -62,8 +62,8 @@ extern const char *json_type_name(const JsonbValue *value);
  * leave the iterator to its memory context.
  */
 extern JsonbIterator *json_iterate(JsonbContainer *container);
-extern bool json_next_member(JsonbIterator **iterator, JsonbValue *key, JsonbValue *value);
-extern bool json_next_element(JsonbIterator **iterator, JsonbValue *element);
+extern bool			  json_next_member(JsonbIterator **iterator, JsonbValue *key, JsonbValue *value);
+extern bool			  json_next_element(JsonbIterator **iterator, JsonbValue *element);
 
 /*
  * Push a key, or a whole member, of the object under construction.  Strings are
@@ -84,4 +84,4 @@ extern void json_append_value(StringInfo buf, const JsonbValue *value);
 extern void json_append_string(StringInfo buf, const char *string, int length);
 extern void json_append_key(StringInfo buf, const JsonbValue *key); /* "key": */
 
-#endif							/* LLM_ROUTER_JSON_H */
+#endif /* LLM_ROUTER_JSON_H */

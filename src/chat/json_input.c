@@ -30,9 +30,9 @@ typedef struct Walk
 	const unsigned char *at;
 	const unsigned char *end;
 	const unsigned char *copied;
-	bool		expand_escapes; /* the database encoding is not UTF-8 */
-	StringInfoData out;
-	const char *problem;
+	bool				 expand_escapes; /* the database encoding is not UTF-8 */
+	StringInfoData		 out;
+	const char			*problem;
 } Walk;
 
 /* Flush up to "at", then put "text" in the place of the next "skip" bytes. */
@@ -50,7 +50,7 @@ replace(Walk *walk, int skip, const char *text, int length)
 static int
 unicode_escape(const unsigned char *escape, const unsigned char *end)
 {
-	int			value = 0;
+	int value = 0;
 
 	if (end - escape < 6 || escape[0] != '\\' || escape[1] != 'u')
 		return -1;
@@ -72,21 +72,21 @@ unicode_escape(const unsigned char *escape, const unsigned char *end)
 static void
 walk_escape(Walk *walk)
 {
-	int			first = unicode_escape(walk->at, walk->end);
-	pg_wchar	character = first;
-	int			length = 6;
+	int		 first = unicode_escape(walk->at, walk->end);
+	pg_wchar character = first;
+	int		 length = 6;
 
 	if (first < 0)
 	{
 		/* jsonb_in judges the others; what matters here is \" and \\. */
-		bool		pair = walk->end - walk->at >= 2 && walk->at[1] >= ' ' && walk->at[1] < 0x80;
+		bool pair = walk->end - walk->at >= 2 && walk->at[1] >= ' ' && walk->at[1] < 0x80;
 
 		walk->at += pair ? 2 : 1;
 		return;
 	}
 	if (is_utf16_surrogate_first(first))
 	{
-		int			second = unicode_escape(walk->at + 6, walk->end);
+		int second = unicode_escape(walk->at + 6, walk->end);
 
 		if (second >= 0 && is_utf16_surrogate_second(second))
 		{
@@ -112,14 +112,29 @@ walk_escape(Walk *walk)
 		walk->at += length;
 }
 
+/* Step over what nearly all of a document is: printable ASCII in a string. */
+static inline void
+walk_plain(Walk *walk)
+{
+	const unsigned char *at = walk->at;
+
+	while (at < walk->end && *at >= ' ' && *at < 0x80 && *at != '"' && *at != '\\')
+		at++;
+	walk->at = at;
+}
+
 /* Inside a string, after its opening quote; steps over the closing one. */
 static void
 walk_string(Walk *walk)
 {
-	while (walk->at < walk->end)
+	for (;;)
 	{
-		unsigned char c = *walk->at;
+		unsigned char c;
 
+		walk_plain(walk);
+		if (walk->at >= walk->end)
+			return;
+		c = *walk->at;
 		if (c == '"')
 		{
 			walk->at++;
@@ -131,18 +146,16 @@ walk_string(Walk *walk)
 			replace(walk, 1, UTF8_REPLACEMENT, UTF8_REPLACEMENT_LENGTH);
 		else if (c < ' ')
 		{
-			char		escape[8];
+			char escape[8];
 
 			/* RFC 8259 wants it escaped; not every server does so. */
 			snprintf(escape, sizeof(escape), "\\u%04x", c);
 			replace(walk, 1, escape, 6);
 		}
-		else if (c < 0x80)
-			walk->at++;
 		else
 		{
-			bool		valid;
-			int			step = utf8_sequence(walk->at, walk->end, &valid);
+			bool valid;
+			int	 step = utf8_sequence(walk->at, walk->end, &valid);
 
 			if (valid)
 				walk->at += step;
@@ -156,7 +169,7 @@ walk_string(Walk *walk)
 static bool
 walk_exponent(Walk *walk)
 {
-	int			exponent = 0;
+	int exponent = 0;
 
 	if (walk->at < walk->end && (*walk->at == '-' || *walk->at == '+'))
 		walk->at++;
@@ -173,7 +186,7 @@ walk_exponent(Walk *walk)
 static void
 walk_document(Walk *walk)
 {
-	int			depth = 0;
+	int depth = 0;
 
 	while (walk->at < walk->end)
 	{
@@ -214,7 +227,7 @@ static Jsonb *
 parse_text(char *text, const char **problem)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Jsonb	   *volatile jsonb = NULL;
+	Jsonb *volatile jsonb = NULL;
 
 	PG_TRY();
 	{
@@ -222,7 +235,7 @@ parse_text(char *text, const char **problem)
 	}
 	PG_CATCH();
 	{
-		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+		int category = ERRCODE_TO_CATEGORY(geterrcode());
 
 		/* jsonb_in holds nothing that would need a subtransaction to undo. */
 		if (category != ERRCODE_DATA_EXCEPTION &&
@@ -231,7 +244,8 @@ parse_text(char *text, const char **problem)
 		MemoryContextSwitchTo(caller);
 		FlushErrorState();
 		*problem = category == ERRCODE_DATA_EXCEPTION
-			? "not a JSON document" : "the JSON document is too large";
+					   ? "not a JSON document"
+					   : "the JSON document is too large";
 	}
 	PG_END_TRY();
 	return jsonb;
@@ -241,9 +255,9 @@ Jsonb *
 json_from_bytes(const char *bytes, size_t length, const char **problem)
 {
 	static const char byte_order_mark[] = "\xEF\xBB\xBF";
-	StringInfoData converted;
-	Walk		walk;
-	Jsonb	   *jsonb;
+	StringInfoData	  converted;
+	Walk			  walk;
+	Jsonb			 *jsonb;
 
 	*problem = NULL;
 	if (length > MAX_DOCUMENT_BYTES)

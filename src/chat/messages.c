@@ -21,14 +21,14 @@ typedef struct Slice
 
 typedef struct CallId
 {
-	Slice		id;
-	char		status;
+	Slice id;
+	char  status;
 } CallId;
 
-#define SH_PREFIX call_ids
+#define SH_PREFIX		call_ids
 #define SH_ELEMENT_TYPE CallId
-#define SH_KEY_TYPE Slice
-#define SH_KEY id
+#define SH_KEY_TYPE		Slice
+#define SH_KEY			id
 #define SH_HASH_KEY(table, key) \
 	hash_bytes((const unsigned char *) (key).data, (key).length)
 #define SH_EQUAL(table, a, b) \
@@ -40,44 +40,44 @@ typedef struct CallId
 
 typedef struct Conversation
 {
-	MessageNeeds *needs;
-	call_ids_hash *calls;		/* NULL before the first */
-	LlmError   *error;
+	MessageNeeds  *needs;
+	call_ids_hash *calls; /* NULL before the first */
+	LlmError	  *error;
 } Conversation;
 
 /* The kinds of content part, to be or'ed. */
-#define PART_TEXT		0x01
-#define PART_REFUSAL	0x02
-#define PART_IMAGE		0x04
-#define PART_AUDIO		0x08
-#define PART_FILE		0x10
+#define PART_TEXT	 0x01
+#define PART_REFUSAL 0x02
+#define PART_IMAGE	 0x04
+#define PART_AUDIO	 0x08
+#define PART_FILE	 0x10
 
 typedef struct Role
 {
 	const char *name;
-	int			parts;			/* what its content may hold */
-	bool		calls_tools;	/* may have tool_calls instead of content */
-	bool		answers_call;	/* has to have tool_call_id */
+	int			parts;		  /* what its content may hold */
+	bool		calls_tools;  /* may have tool_calls instead of content */
+	bool		answers_call; /* has to have tool_call_id */
 	bool		needs_name;
 } Role;
 
 static const Role roles[] = {
-	{.name = "system", .parts = PART_TEXT},
-	{.name = "developer", .parts = PART_TEXT},
-	{.name = "user", .parts = PART_TEXT | PART_IMAGE | PART_AUDIO | PART_FILE},
-	{.name = "assistant", .parts = PART_TEXT | PART_REFUSAL, .calls_tools = true},
-	{.name = "tool", .parts = PART_TEXT, .answers_call = true},
-	{.name = "function", .parts = PART_TEXT, .needs_name = true},	/* the older form of tool */
+	{ .name = "system", .parts = PART_TEXT },
+	{ .name = "developer", .parts = PART_TEXT },
+	{ .name = "user", .parts = PART_TEXT | PART_IMAGE | PART_AUDIO | PART_FILE },
+	{ .name = "assistant", .parts = PART_TEXT | PART_REFUSAL, .calls_tools = true },
+	{ .name = "tool", .parts = PART_TEXT, .answers_call = true },
+	{ .name = "function", .parts = PART_TEXT, .needs_name = true }, /* the older form of tool */
 };
 
-typedef bool (*PartCheck) (JsonbContainer *part, const FieldPath *path, LlmError *error);
+typedef bool (*PartCheck)(JsonbContainer *part, const FieldPath *path, LlmError *error);
 
 static bool
 check_text_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 {
-	static const FieldRule text = {.name = "text", .types = FIELD_STRING};
-	FieldPath	member = field_member(path, "text");
-	JsonbValue *value = json_member(part, "text");
+	static const FieldRule text = { .name = "text", .types = FIELD_STRING };
+	FieldPath			   member = field_member(path, "text");
+	JsonbValue			  *value = json_member(part, "text");
 
 	if (value == NULL)
 		return field_invalid(error, &member, "is missing");
@@ -95,22 +95,22 @@ check_refusal_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 static bool
 has_prefix(const JsonbValue *value, const char *prefix)
 {
-	int			length = (int) strlen(prefix);
+	int length = (int) strlen(prefix);
 
 	return value->val.string.len > length &&
-		pg_strncasecmp(value->val.string.val, prefix, length) == 0;
+		   pg_strncasecmp(value->val.string.val, prefix, length) == 0;
 }
 
 static bool
 check_image_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 {
-	static const FieldRule detail_rule = {.name = "detail", .types = FIELD_STRING};
-	FieldPath	member = field_member(path, "image_url");
-	FieldPath	url_path = field_member(&member, "url");
-	FieldPath	detail_path = field_member(&member, "detail");
-	JsonbContainer *image;
-	JsonbValue *url;
-	JsonbValue *detail;
+	static const FieldRule detail_rule = { .name = "detail", .types = FIELD_STRING };
+	FieldPath			   member = field_member(path, "image_url");
+	FieldPath			   url_path = field_member(&member, "url");
+	FieldPath			   detail_path = field_member(&member, "detail");
+	JsonbContainer		  *image;
+	JsonbValue			  *url;
+	JsonbValue			  *detail;
 
 	if (!field_require_object(part, "image_url", path, &image, error) ||
 		!field_require_string(image, "url", &member, &url, error))
@@ -126,19 +126,19 @@ check_image_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 static bool
 check_audio_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 {
-	FieldPath	member = field_member(path, "input_audio");
+	FieldPath		member = field_member(path, "input_audio");
 	JsonbContainer *audio;
-	JsonbValue *value;
+	JsonbValue	   *value;
 
 	return field_require_object(part, "input_audio", path, &audio, error) &&
-		field_require_string(audio, "data", &member, &value, error) &&
-		field_require_string(audio, "format", &member, &value, error);
+		   field_require_string(audio, "data", &member, &value, error) &&
+		   field_require_string(audio, "format", &member, &value, error);
 }
 
 static bool
 check_file_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 {
-	FieldPath	member = field_member(path, "file");
+	FieldPath		member = field_member(path, "file");
 	JsonbContainer *file;
 
 	if (!field_require_object(part, "file", path, &file, error))
@@ -153,21 +153,21 @@ static const struct
 	const char *type;
 	int			kind;
 	PartCheck	check;
-}			part_kinds[] = {
-	{"text", PART_TEXT, check_text_part},
-	{"image_url", PART_IMAGE, check_image_part},
-	{"input_audio", PART_AUDIO, check_audio_part},
-	{"file", PART_FILE, check_file_part},
-	{"refusal", PART_REFUSAL, check_refusal_part},
+} part_kinds[] = {
+	{ "text", PART_TEXT, check_text_part },
+	{ "image_url", PART_IMAGE, check_image_part },
+	{ "input_audio", PART_AUDIO, check_audio_part },
+	{ "file", PART_FILE, check_file_part },
+	{ "refusal", PART_REFUSAL, check_refusal_part },
 };
 
 static bool
 check_part(Conversation *talk, const Role *role, const JsonbValue *value, const FieldPath *path)
 {
 	JsonbContainer *part = json_value_object(value);
-	FieldPath	type_path = field_member(path, "type");
-	JsonbValue *type;
-	StringInfoData valid;
+	FieldPath		type_path = field_member(path, "type");
+	JsonbValue	   *type;
+	StringInfoData	valid;
 
 	if (part == NULL)
 		return field_invalid(talk->error, path, "must be an object, not %s",
@@ -195,11 +195,11 @@ static bool
 check_content(Conversation *talk, const Role *role, const JsonbValue *content,
 			  const FieldPath *path)
 {
-	FieldPath	member = field_member(path, "content");
+	FieldPath		member = field_member(path, "content");
 	JsonbContainer *parts = json_value_array(content);
-	JsonbIterator *iterator;
-	JsonbValue	part;
-	int			count = 0;
+	JsonbIterator  *iterator;
+	JsonbValue		part;
+	int				count = 0;
 
 	if (content->type == jbvString)
 		return true;
@@ -211,7 +211,7 @@ check_content(Conversation *talk, const Role *role, const JsonbValue *content,
 	iterator = json_iterate(parts);
 	while (json_next_element(&iterator, &part))
 	{
-		FieldPath	place = field_element(&member, count++);
+		FieldPath place = field_element(&member, count++);
 
 		if (!check_part(talk, role, &part, &place))
 			return false;
@@ -222,8 +222,8 @@ check_content(Conversation *talk, const Role *role, const JsonbValue *content,
 static void
 remember_call(Conversation *talk, const JsonbValue *id)
 {
-	Slice		key = {id->val.string.val, id->val.string.len};
-	bool		found;
+	Slice key = { id->val.string.val, id->val.string.len };
+	bool  found;
 
 	if (talk->calls == NULL)
 		talk->calls = call_ids_create(CurrentMemoryContext, 16, NULL);
@@ -233,14 +233,14 @@ remember_call(Conversation *talk, const JsonbValue *id)
 static bool
 check_tool_call(Conversation *talk, const JsonbValue *value, const FieldPath *path)
 {
-	static const FieldRule arguments_rule = {.name = "arguments", .types = FIELD_STRING};
-	JsonbContainer *call = json_value_object(value);
-	FieldPath	function_path = field_member(path, "function");
-	FieldPath	arguments_path = field_member(&function_path, "arguments");
-	JsonbContainer *function;
-	JsonbValue *id;
-	JsonbValue *type;
-	JsonbValue *found;
+	static const FieldRule arguments_rule = { .name = "arguments", .types = FIELD_STRING };
+	JsonbContainer		  *call = json_value_object(value);
+	FieldPath			   function_path = field_member(path, "function");
+	FieldPath			   arguments_path = field_member(&function_path, "arguments");
+	JsonbContainer		  *function;
+	JsonbValue			  *id;
+	JsonbValue			  *type;
+	JsonbValue			  *found;
 
 	if (call == NULL)
 		return field_invalid(talk->error, path, "must be an object, not %s",
@@ -266,11 +266,11 @@ check_tool_call(Conversation *talk, const JsonbValue *value, const FieldPath *pa
 static bool
 check_tool_calls(Conversation *talk, const JsonbValue *calls, const FieldPath *path)
 {
-	FieldPath	member = field_member(path, "tool_calls");
+	FieldPath		member = field_member(path, "tool_calls");
 	JsonbContainer *array = json_value_array(calls);
-	JsonbIterator *iterator;
-	JsonbValue	call;
-	int			count = 0;
+	JsonbIterator  *iterator;
+	JsonbValue		call;
+	int				count = 0;
 
 	if (array == NULL)
 		return field_invalid(talk->error, &member, "must be an array, not %s",
@@ -278,7 +278,7 @@ check_tool_calls(Conversation *talk, const JsonbValue *calls, const FieldPath *p
 	iterator = json_iterate(array);
 	while (json_next_element(&iterator, &call))
 	{
-		FieldPath	place = field_element(&member, count++);
+		FieldPath place = field_element(&member, count++);
 
 		if (!check_tool_call(talk, &call, &place))
 			return false;
@@ -317,9 +317,9 @@ speaks_without_content(JsonbContainer *message, JsonbValue *tool_calls)
 	JsonbContainer *calls = json_value_array(tool_calls);
 
 	return (calls && JsonContainerSize(calls) > 0) ||
-		is_given(json_member(message, "function_call")) ||
-		is_given(json_member(message, "refusal")) ||
-		is_given(json_member(message, "audio"));
+		   is_given(json_member(message, "function_call")) ||
+		   is_given(json_member(message, "refusal")) ||
+		   is_given(json_member(message, "audio"));
 }
 
 static const Role *
@@ -337,20 +337,20 @@ check_name(JsonbContainer *message, const Role *role, const FieldPath *path, Llm
 	JsonbValue *name = json_member(message, "name");
 
 	return (!is_given(name) && !role->needs_name) ||
-		field_require_string(message, "name", path, &name, error);
+		   field_require_string(message, "name", path, &name, error);
 }
 
 static bool
 check_message(Conversation *talk, const JsonbValue *value, const FieldPath *path)
 {
 	JsonbContainer *message = json_value_object(value);
-	FieldPath	role_path = field_member(path, "role");
-	FieldPath	content_path = field_member(path, "content");
-	FieldPath	calls_path = field_member(path, "tool_calls");
-	JsonbValue *role_name;
-	JsonbValue *content;
-	JsonbValue *tool_calls;
-	const Role *role;
+	FieldPath		role_path = field_member(path, "role");
+	FieldPath		content_path = field_member(path, "content");
+	FieldPath		calls_path = field_member(path, "tool_calls");
+	JsonbValue	   *role_name;
+	JsonbValue	   *content;
+	JsonbValue	   *tool_calls;
+	const Role	   *role;
 
 	if (message == NULL)
 		return field_invalid(talk->error, path, "must be an object, not %s",
@@ -385,11 +385,11 @@ check_message(Conversation *talk, const JsonbValue *value, const FieldPath *path
 bool
 messages_check(JsonbContainer *messages, MessageNeeds *needs, LlmError *error)
 {
-	FieldPath	path = field_member(NULL, "messages");
-	Conversation talk = {needs, NULL, error};
+	FieldPath	   path = field_member(NULL, "messages");
+	Conversation   talk = { needs, NULL, error };
 	JsonbIterator *iterator;
-	JsonbValue	message;
-	int			count = 0;
+	JsonbValue	   message;
+	int			   count = 0;
 
 	needs->tools = needs->vision = false;
 	if (JsonContainerSize(messages) == 0)
@@ -397,7 +397,7 @@ messages_check(JsonbContainer *messages, MessageNeeds *needs, LlmError *error)
 	iterator = json_iterate(messages);
 	while (json_next_element(&iterator, &message))
 	{
-		FieldPath	place = field_element(&path, count++);
+		FieldPath place = field_element(&path, count++);
 
 		if (!check_message(&talk, &message, &place))
 			return false;

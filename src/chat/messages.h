@@ -11,8 +11,8 @@
 /* What a model needs to take a conversation. */
 typedef struct MessageNeeds
 {
-	bool		tools;			/* there are tool calls or results */
-	bool		vision;			/* there are images */
+	bool tools;	 /* there are tool calls or results */
+	bool vision; /* there are images */
 } MessageNeeds;
 
 /*
@@ -23,4 +23,4 @@ typedef struct MessageNeeds
  */
 extern bool messages_check(JsonbContainer *messages, MessageNeeds *needs, LlmError *error);
 
-#endif							/* LLM_ROUTER_MESSAGES_H */
+#endif /* LLM_ROUTER_MESSAGES_H */

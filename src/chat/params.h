@@ -24,4 +24,4 @@ extern bool params_is_forwarded(const JsonbValue *name);
 /* Read options.router, which params_check found right; NULL gives the defaults. */
 extern void params_read_router(JsonbContainer *router, RouterOptions *options);
 
-#endif							/* LLM_ROUTER_PARAMS_H */
+#endif /* LLM_ROUTER_PARAMS_H */

@@ -17,7 +17,7 @@
 typedef struct Sources
 {
 	JsonbContainer *options;
-	JsonbContainer *object;		/* the whole request object */
+	JsonbContainer *object; /* the whole request object */
 } Sources;
 
 bool
@@ -56,8 +56,8 @@ root_type_name(Jsonb *jsonb)
 static bool
 read_options(Jsonb *options, Sources *sources, LlmError *error)
 {
-	FieldPath	path = field_member(NULL, "options");
-	FieldPath	messages_path = field_member(&path, "messages");
+	FieldPath path = field_member(NULL, "options");
+	FieldPath messages_path = field_member(&path, "messages");
 
 	sources->options = NULL;
 	if (options == NULL)
@@ -106,8 +106,8 @@ static void
 push_forwarded(JsonbParseState **state, JsonbContainer *object, JsonbContainer *overriding)
 {
 	JsonbIterator *iterator = json_iterate(object);
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbValue	   key;
+	JsonbValue	   value;
 
 	while (json_next_member(&iterator, &key, &value))
 	{
@@ -137,8 +137,8 @@ merge_params(const Sources *sources)
 static int64
 output_limit(const Sources *sources)
 {
-	JsonbContainer *const places[] = {sources->options, sources->object};
-	int64		limit = 0;
+	JsonbContainer *const places[] = { sources->options, sources->object };
+	int64				  limit = 0;
 
 	for (int i = 0; i < (int) lengthof(places) && limit == 0; i++)
 	{
@@ -162,9 +162,9 @@ is_filled_array(const JsonbValue *value)
 static void
 read_params(const Sources *sources, const MessageNeeds *needs, ChatRequest *request)
 {
-	JsonbValue *model = param_given(sources, "model");
+	JsonbValue	   *model = param_given(sources, "model");
 	JsonbContainer *format = json_value_object(param_given(sources, "response_format"));
-	int64		choices = 1;
+	int64			choices = 1;
 
 	request->params = merge_params(sources);
 	request->model = model ? json_value_string(model) : NULL;
@@ -173,17 +173,17 @@ read_params(const Sources *sources, const MessageNeeds *needs, ChatRequest *requ
 	request->choices = (int) choices;
 	request->needs_vision = needs->vision;
 	request->needs_tools = needs->tools ||
-		is_filled_array(param_given(sources, "tools")) ||
-		is_filled_array(param_given(sources, "functions"));
+						   is_filled_array(param_given(sources, "tools")) ||
+						   is_filled_array(param_given(sources, "functions"));
 	request->needs_json_schema = format &&
-		json_value_is(json_member(format, "type"), "json_schema");
+								 json_value_is(json_member(format, "type"), "json_schema");
 	params_read_router(json_value_object(param_given(sources, "router")), &request->router);
 }
 
 bool
 chat_request_parse(Jsonb *messages, Jsonb *options, ChatRequest *request, LlmError *error)
 {
-	Sources		sources;
+	Sources		 sources;
 	MessageNeeds needs;
 
 	memset(request, 0, sizeof(*request));

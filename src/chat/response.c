@@ -11,9 +11,9 @@ Jsonb *
 chat_response_annotate(Jsonb *completion, Jsonb *router)
 {
 	JsonbParseState *state = NULL;
-	JsonbIterator *iterator = json_iterate(&completion->root);
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbIterator	*iterator = json_iterate(&completion->root);
+	JsonbValue		 key;
+	JsonbValue		 value;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	while (json_next_member(&iterator, &key, &value))
@@ -35,15 +35,15 @@ static text *
 text_of_parts(JsonbContainer *parts)
 {
 	JsonbIterator *iterator = json_iterate(parts);
-	JsonbValue	part;
+	JsonbValue	   part;
 	StringInfoData joined;
-	bool		found = false;
+	bool		   found = false;
 
 	initStringInfo(&joined);
 	while (json_next_element(&iterator, &part))
 	{
 		JsonbContainer *object = json_value_object(&part);
-		JsonbValue *value = object ? json_member(object, "text") : NULL;
+		JsonbValue	   *value = object ? json_member(object, "text") : NULL;
 
 		if (value == NULL || value->type != jbvString)
 			continue;
@@ -57,15 +57,14 @@ text *
 chat_response_text(Jsonb *response)
 {
 	JsonbContainer *choices = json_member_array(&response->root, "choices");
-	JsonbValue *choice;
+	JsonbValue	   *choice;
 	JsonbContainer *message;
-	JsonbValue *value;
+	JsonbValue	   *value;
 
 	if (choices == NULL || JsonContainerSize(choices) == 0)
 		return NULL;
 	choice = getIthJsonbValueFromContainer(choices, 0);
-	message = json_value_object(choice) ?
-		json_member_object(json_value_object(choice), "message") : NULL;
+	message = json_value_object(choice) ? json_member_object(json_value_object(choice), "message") : NULL;
 	if (message == NULL)
 		return NULL;
 

@@ -20,7 +20,7 @@
 UnitPrices
 prices_for_prompt(const PriceList *list, int64 input_tokens)
 {
-	UnitPrices	prices = {list->input, list->cached_input, list->cache_write, list->output};
+	UnitPrices prices = { list->input, list->cached_input, list->cache_write, list->output };
 
 	if (list->long_prompt_above <= 0 || input_tokens <= list->long_prompt_above)
 		return prices;
@@ -55,12 +55,12 @@ add_cost(Money *total, int64 tokens, Price price)
 Money
 cost_of_usage(const UnitPrices *prices, const TokenUsage *usage)
 {
-	int64		input = Max(usage->input, 0);
-	int64		cached = Min(Max(usage->cached_input, 0), input);
-	int64		written = Min(Max(usage->cache_write, 0), input - cached);
-	Price		cached_price = prices->cached_input;
-	Price		write_price = prices->cache_write;
-	Money		total = 0;
+	int64 input = Max(usage->input, 0);
+	int64 cached = Min(Max(usage->cached_input, 0), input);
+	int64 written = Min(Max(usage->cache_write, 0), input - cached);
+	Price cached_price = prices->cached_input;
+	Price write_price = prices->cache_write;
+	Money total = 0;
 
 	if (cached_price == PRICE_UNKNOWN)
 		cached_price = prices->input;
@@ -86,7 +86,7 @@ numeric_to_units(Numeric number, int scale, int128 max, int128 *units)
 	char	   *text;
 	const char *digit;
 	int128		result = 0;
-	int			fraction_digits = -1;	/* -1: before the point */
+	int			fraction_digits = -1; /* -1: before the point */
 	bool		fits = true;
 
 	if (numeric_is_nan(number) || numeric_is_inf(number))
@@ -123,7 +123,7 @@ numeric_to_units(Numeric number, int scale, int128 max, int128 *units)
 bool
 price_from_numeric(Numeric number, Price *price)
 {
-	int128		units;
+	int128 units;
 
 	if (!numeric_to_units(number, PRICE_SCALE, MAX_PRICE, &units))
 		return false;
@@ -148,8 +148,8 @@ price_to_numeric(Price price)
 static char *
 money_digits(Money money, char *buffer)
 {
-	char	   *at = buffer + MONEY_TEXT_BYTES - 1;
-	int			digits = 0;
+	char *at = buffer + MONEY_TEXT_BYTES - 1;
+	int	  digits = 0;
 
 	Assert(money >= 0);
 	*at = '\0';
@@ -167,11 +167,11 @@ money_digits(Money money, char *buffer)
 Numeric
 money_to_numeric(Money money)
 {
-	char		buffer[MONEY_TEXT_BYTES];
-	Datum		number = DirectFunctionCall3(numeric_in,
-											 CStringGetDatum(money_digits(money, buffer)),
-											 ObjectIdGetDatum(InvalidOid),
-											 Int32GetDatum(-1));
+	char  buffer[MONEY_TEXT_BYTES];
+	Datum number = DirectFunctionCall3(numeric_in,
+									   CStringGetDatum(money_digits(money, buffer)),
+									   ObjectIdGetDatum(InvalidOid),
+									   Int32GetDatum(-1));
 
 	return DatumGetNumeric(number);
 }
@@ -179,9 +179,9 @@ money_to_numeric(Money money)
 char *
 money_to_string(Money money)
 {
-	char		buffer[MONEY_TEXT_BYTES];
-	char	   *text = money_digits(money, buffer);
-	char	   *end = text + strlen(text);
+	char  buffer[MONEY_TEXT_BYTES];
+	char *text = money_digits(money, buffer);
+	char *end = text + strlen(text);
 
 	while (end[-1] == '0')
 		end--;

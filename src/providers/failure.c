@@ -16,25 +16,25 @@
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 
-#define MAX_CODES 12
-#define MAX_MESSAGE_BYTES 500
-#define MAX_CODE_BYTES 64
+#define MAX_CODES			 12
+#define MAX_MESSAGE_BYTES	 500
+#define MAX_CODE_BYTES		 64
 #define MAX_PLAIN_TEXT_BYTES 200
 
 typedef struct Failure
 {
-	int			status;
-	char	   *codes[MAX_CODES];	/* lower case; the most telling first */
-	int			ncodes;
-	char	   *message;		/* as said, or NULL */
-	char	   *lower_message;	/* "" when there is none */
+	int	  status;
+	char *codes[MAX_CODES]; /* lower case; the most telling first */
+	int	  ncodes;
+	char *message;		 /* as said, or NULL */
+	char *lower_message; /* "" when there is none */
 } Failure;
 
 typedef enum SignKind
 {
-	SIGN_STATUS,				/* the status is enough */
-	SIGN_CODE,					/* one of the codes is text */
-	SIGN_MESSAGE				/* the message contains text (and also) */
+	SIGN_STATUS, /* the status is enough */
+	SIGN_CODE,	 /* one of the codes is text */
+	SIGN_MESSAGE /* the message contains text (and also) */
 } SignKind;
 
 /* A failure's sign.  Statuses are ranges; 0 to 999 is any. */
@@ -48,11 +48,26 @@ typedef struct Sign
 	const char *also;
 } Sign;
 
-#define STATUS(from, to, outcome) {from, to, SIGN_STATUS, outcome, NULL, NULL}
-#define CODE(text, outcome) {0, 999, SIGN_CODE, outcome, text, NULL}
-#define CODE_AT(from, to, text, outcome) {from, to, SIGN_CODE, outcome, text, NULL}
-#define MESSAGE(from, to, text, outcome) {from, to, SIGN_MESSAGE, outcome, text, NULL}
-#define MESSAGE_AND(from, to, text, also, outcome) {from, to, SIGN_MESSAGE, outcome, text, also}
+#define STATUS(from, to, outcome)                  \
+	{                                              \
+		from, to, SIGN_STATUS, outcome, NULL, NULL \
+	}
+#define CODE(text, outcome)                    \
+	{                                          \
+		0, 999, SIGN_CODE, outcome, text, NULL \
+	}
+#define CODE_AT(from, to, text, outcome)         \
+	{                                            \
+		from, to, SIGN_CODE, outcome, text, NULL \
+	}
+#define MESSAGE(from, to, text, outcome)            \
+	{                                               \
+		from, to, SIGN_MESSAGE, outcome, text, NULL \
+	}
+#define MESSAGE_AND(from, to, text, also, outcome)  \
+	{                                               \
+		from, to, SIGN_MESSAGE, outcome, text, also \
+	}
 
 /* The first that fits decides. */
 static const Sign signs[] = {
@@ -176,7 +191,7 @@ sign_fits(const Sign *sign, const Failure *failure)
 			return has_code(failure, sign->text);
 		case SIGN_MESSAGE:
 			return strstr(failure->lower_message, sign->text) != NULL &&
-				(sign->also == NULL || strstr(failure->lower_message, sign->also) != NULL);
+				   (sign->also == NULL || strstr(failure->lower_message, sign->also) != NULL);
 	}
 	return false;
 }
@@ -196,7 +211,7 @@ classify(const Failure *failure)
 static void
 add_code(Failure *failure, const JsonbValue *value)
 {
-	char	   *code;
+	char *code;
 
 	if (value == NULL || failure->ncodes == MAX_CODES ||
 		value->type != jbvString || value->val.string.len == 0)
@@ -208,7 +223,7 @@ add_code(Failure *failure, const JsonbValue *value)
 static void
 add_member_codes(Failure *failure, JsonbContainer *object)
 {
-	static const char *const members[] = {"code", "error_type", "type", "status", "reason", "limit_source"};
+	static const char *const members[] = { "code", "error_type", "type", "status", "reason", "limit_source" };
 
 	for (int i = 0; i < (int) lengthof(members); i++)
 		add_code(failure, json_member(object, members[i]));
@@ -218,7 +233,7 @@ add_member_codes(Failure *failure, JsonbContainer *object)
 static void
 add_moderation(Failure *failure, JsonbContainer *object)
 {
-	static const char *const members[] = {"guardrails", "reasons", "flagged_input", "patterns"};
+	static const char *const members[] = { "guardrails", "reasons", "flagged_input", "patterns" };
 
 	for (int i = 0; i < (int) lengthof(members); i++)
 		if (json_member(object, members[i]) && failure->ncodes < MAX_CODES)
@@ -233,14 +248,14 @@ static char *
 joined_messages(JsonbContainer *details)
 {
 	JsonbIterator *iterator = json_iterate(details);
-	JsonbValue	detail;
+	JsonbValue	   detail;
 	StringInfoData text;
 
 	initStringInfo(&text);
 	while (json_next_element(&iterator, &detail) && text.len < MAX_MESSAGE_BYTES)
 	{
 		JsonbContainer *object = json_value_object(&detail);
-		char	   *message = object ? json_member_string(object, "msg") : NULL;
+		char		   *message = object ? json_member_string(object, "msg") : NULL;
 
 		if (message)
 			appendStringInfo(&text, "%s%s", text.len > 0 ? "; " : "", message);
@@ -260,10 +275,10 @@ message_of_details(JsonbContainer *object)
 static char *
 find_message(JsonbContainer *body, JsonbContainer *error)
 {
-	static const char *const members[] = {"error", "message"};
-	JsonbContainer *nested = json_member_object(body, "message");
-	JsonbContainer *errors = json_member_array(body, "errors");
-	char	   *message = error ? json_member_string(error, "message") : NULL;
+	static const char *const members[] = { "error", "message" };
+	JsonbContainer			*nested = json_member_object(body, "message");
+	JsonbContainer			*errors = json_member_array(body, "errors");
+	char					*message = error ? json_member_string(error, "message") : NULL;
 
 	for (int i = 0; message == NULL && i < (int) lengthof(members); i++)
 		message = json_member_string(body, members[i]);
@@ -287,8 +302,8 @@ static void
 add_details(Failure *failure, JsonbContainer *error)
 {
 	JsonbContainer *details = json_member_array(error, "details");
-	JsonbIterator *iterator;
-	JsonbValue	detail;
+	JsonbIterator  *iterator;
+	JsonbValue		detail;
 
 	if (details == NULL)
 		return;
@@ -302,7 +317,7 @@ static void
 read_error(Failure *failure, JsonbContainer *body, JsonbContainer *error)
 {
 	JsonbContainer *metadata = error ? json_member_object(error, "metadata") : NULL;
-	int64		status;
+	int64			status;
 
 	failure->message = find_message(body, error);
 	if (metadata)
@@ -358,14 +373,13 @@ plain_text_message(const WireResponse *wire)
 void
 failure_read(const WireResponse *wire, JsonbContainer *body, ProviderReply *reply)
 {
-	Failure		failure = {.status = wire->status};
+	Failure failure = { .status = wire->status };
 
 	if (body)
 		read_error(&failure, body, find_error(body));
 	else
 		failure.message = plain_text_message(wire);
-	failure.lower_message = failure.message ?
-		asc_tolower(failure.message, strlen(failure.message)) : "";
+	failure.lower_message = failure.message ? asc_tolower(failure.message, strlen(failure.message)) : "";
 
 	reply->outcome = classify(&failure);
 	reply->retry_after_ms = retry_after_ms(wire, failure.lower_message);

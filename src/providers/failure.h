@@ -18,4 +18,4 @@ extern void failure_read(const WireResponse *wire, JsonbContainer *body,
 /* An answer that is not what the format promises; problem is static. */
 extern void failure_protocol(const char *problem, ProviderReply *reply);
 
-#endif							/* LLM_ROUTER_FAILURE_H */
+#endif /* LLM_ROUTER_FAILURE_H */

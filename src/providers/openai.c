@@ -23,9 +23,9 @@ start_request(const ProviderEndpoint *endpoint, const char *method, const char *
 			  WireRequest *wire)
 {
 	const OpenAiRules *rules = endpoint->rules;
-	JsonbIterator *iterator;
-	JsonbValue	name;
-	JsonbValue	value;
+	JsonbIterator	  *iterator;
+	JsonbValue		   name;
+	JsonbValue		   value;
 
 	wire->method = method;
 	wire->url = strstr(path, "://") ? pstrdup(path) : psprintf("%s%s", endpoint->base_url, path);
@@ -60,7 +60,7 @@ openai_build_check(const ProviderEndpoint *endpoint, WireRequest *wire)
 static void
 start_reply(const WireResponse *wire, ProviderReply *reply)
 {
-	static const char *const id_headers[] = {"x-request-id", "mistral-correlation-id"};
+	static const char *const id_headers[] = { "x-request-id", "mistral-correlation-id" };
 
 	memset(reply, 0, sizeof(*reply));
 	reply->retry_after_ms = -1;
@@ -99,8 +99,8 @@ static bool
 any_choice_failed(JsonbContainer *body)
 {
 	JsonbContainer *choices = json_member_array(body, "choices");
-	JsonbIterator *iterator;
-	JsonbValue	choice;
+	JsonbIterator  *iterator;
+	JsonbValue		choice;
 
 	if (choices == NULL)
 		return false;
@@ -126,8 +126,8 @@ static void
 openai_parse_chat(const ProviderEndpoint *endpoint, const WireResponse *wire,
 				  ProviderReply *reply)
 {
-	const char *problem;
-	Jsonb	   *json = json_from_bytes(wire->body, wire->body_length, &problem);
+	const char	   *problem;
+	Jsonb		   *json = json_from_bytes(wire->body, wire->body_length, &problem);
 	JsonbContainer *body = body_object(json);
 
 	start_reply(wire, reply);
@@ -150,8 +150,8 @@ static void
 openai_parse_check(const ProviderEndpoint *endpoint, const WireResponse *wire,
 				   ProviderReply *reply)
 {
-	const char *problem;
-	Jsonb	   *json = json_from_bytes(wire->body, wire->body_length, &problem);
+	const char	   *problem;
+	Jsonb		   *json = json_from_bytes(wire->body, wire->body_length, &problem);
 	JsonbContainer *body = body_object(json);
 
 	start_reply(wire, reply);

@@ -16,21 +16,21 @@ extern const ApiFormat openai_format;
  */
 typedef struct OpenAiRules
 {
-	char	   *max_tokens_field;
-	bool		keeps_developer_role;	/* else sent as "system" */
-	bool		reasoning_models;	/* OpenAI's rules by model name apply */
-	JsonbContainer *rename;		/* object: OpenAI's name -> name as sent */
-	JsonbContainer *drop;		/* parameters removed, by OpenAI's names */
-	JsonbContainer *only;		/* parameters allowed, by names as sent */
+	char		   *max_tokens_field;
+	bool			keeps_developer_role; /* else sent as "system" */
+	bool			reasoning_models;	  /* OpenAI's rules by model name apply */
+	JsonbContainer *rename;				  /* object: OpenAI's name -> name as sent */
+	JsonbContainer *drop;				  /* parameters removed, by OpenAI's names */
+	JsonbContainer *only;				  /* parameters allowed, by names as sent */
 	JsonbContainer *drop_message_fields;
-	JsonbContainer *reasoning_efforts;	/* accepted values */
-	JsonbContainer *headers;	/* object: constant headers */
-	Numeric		max_temperature;	/* or NULL */
-	bool		stop_as_array;
-	bool		logprobs_as_integer;
-	bool		drops_image_detail;
-	int			tool_call_id_length;	/* exactly so many letters and digits; 0: any */
-	int			max_n;			/* 0: any */
+	JsonbContainer *reasoning_efforts; /* accepted values */
+	JsonbContainer *headers;		   /* object: constant headers */
+	Numeric			max_temperature;   /* or NULL */
+	bool			stop_as_array;
+	bool			logprobs_as_integer;
+	bool			drops_image_detail;
+	int				tool_call_id_length; /* exactly so many letters and digits; 0: any */
+	int				max_n;				 /* 0: any */
 } OpenAiRules;
 
 extern const void *openai_read_rules(Jsonb *document);
@@ -41,10 +41,10 @@ extern bool openai_list_has(JsonbContainer *list, const JsonbValue *name);
 /* What OpenAI's own models accept, by name; see openai_rules.c. */
 typedef struct OpenAiModelTraits
 {
-	bool		reasons;		/* o-series, gpt-5 and newer */
-	bool		is_gpt;			/* of those, gpt */
-	bool		takes_stop;
-	bool		samples_without_effort; /* temperature, … with effort "none" */
+	bool reasons; /* o-series, gpt-5 and newer */
+	bool is_gpt;  /* of those, gpt */
+	bool takes_stop;
+	bool samples_without_effort; /* temperature, … with effort "none" */
 } OpenAiModelTraits;
 
 extern OpenAiModelTraits openai_model_traits(const char *model);
@@ -68,4 +68,4 @@ extern void openai_read_usage(JsonbContainer *body, ChatAnswer *answer);
 extern bool openai_read_completion(JsonbContainer *body, const WireResponse *wire,
 								   ChatAnswer *answer, const char **problem);
 
-#endif							/* LLM_ROUTER_OPENAI_H */
+#endif /* LLM_ROUTER_OPENAI_H */

@@ -16,8 +16,8 @@ static void
 copy_members(JsonbParseState **state, JsonbContainer *object, const char *const *except)
 {
 	JsonbIterator *iterator = json_iterate(object);
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbValue	   key;
+	JsonbValue	   value;
 
 	while (json_next_member(&iterator, &key, &value))
 	{
@@ -56,19 +56,19 @@ static const struct
 {
 	const char *said;
 	const char *meant;
-}			finish_reasons[] = {
-	{"stop", "stop"},
-	{"length", "length"},
-	{"tool_calls", "tool_calls"},
-	{"content_filter", "content_filter"},
-	{"function_call", "function_call"},
-	{"eos", "stop"},			/* Together */
-	{"eos_token", "stop"},		/* Hugging Face */
-	{"stop_sequence", "stop"},
-	{"end_turn", "stop"},
-	{"model_length", "length"}, /* Mistral */
-	{"max_tokens", "length"},
-	{"tool_use", "tool_calls"},
+} finish_reasons[] = {
+	{ "stop", "stop" },
+	{ "length", "length" },
+	{ "tool_calls", "tool_calls" },
+	{ "content_filter", "content_filter" },
+	{ "function_call", "function_call" },
+	{ "eos", "stop" },		 /* Together */
+	{ "eos_token", "stop" }, /* Hugging Face */
+	{ "stop_sequence", "stop" },
+	{ "end_turn", "stop" },
+	{ "model_length", "length" }, /* Mistral */
+	{ "max_tokens", "length" },
+	{ "tool_use", "tool_calls" },
 };
 
 static const char *
@@ -85,12 +85,12 @@ static void
 join_text_parts(JsonbContainer *parts, StringInfo joined)
 {
 	JsonbIterator *iterator = json_iterate(parts);
-	JsonbValue	part;
+	JsonbValue	   part;
 
 	while (json_next_element(&iterator, &part))
 	{
 		JsonbContainer *object = json_value_object(&part);
-		JsonbValue *text = object ? json_member(object, "text") : NULL;
+		JsonbValue	   *text = object ? json_member(object, "text") : NULL;
 
 		if (text && text->type == jbvString)
 			appendBinaryStringInfo(joined, text->val.string.val, text->val.string.len);
@@ -102,7 +102,7 @@ static void
 push_content_parts(JsonbParseState **state, JsonbContainer *parts, bool has_reasoning)
 {
 	JsonbIterator *iterator = json_iterate(parts);
-	JsonbValue	part;
+	JsonbValue	   part;
 	StringInfoData thinking;
 	StringInfoData text;
 
@@ -127,7 +127,7 @@ push_content_parts(JsonbParseState **state, JsonbContainer *parts, bool has_reas
 static void
 push_arguments(JsonbParseState **state, const JsonbValue *arguments)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (arguments && arguments->type == jbvString)
 	{
@@ -149,8 +149,8 @@ push_arguments(JsonbParseState **state, const JsonbValue *arguments)
 static bool
 push_function(JsonbParseState **state, JsonbContainer *function)
 {
-	static const char *const rewritten[] = {"name", "arguments", NULL};
-	JsonbValue *name = json_member(function, "name");
+	static const char *const rewritten[] = { "name", "arguments", NULL };
+	JsonbValue				*name = json_member(function, "name");
 
 	if (!is_filled_string(name))
 		return false;
@@ -166,8 +166,8 @@ push_function(JsonbParseState **state, JsonbContainer *function)
 static bool
 push_tool_call(JsonbParseState **state, JsonbContainer *call, int position)
 {
-	static const char *const rewritten[] = {"id", "type", "function", NULL};
-	JsonbContainer *function = json_member_object(call, "function");
+	static const char *const rewritten[] = { "id", "type", "function", NULL };
+	JsonbContainer			*function = json_member_object(call, "function");
 
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
 	copy_members(state, call, rewritten);
@@ -185,8 +185,8 @@ static bool
 push_tool_calls(JsonbParseState **state, JsonbContainer *calls)
 {
 	JsonbIterator *iterator = json_iterate(calls);
-	JsonbValue	call;
-	int			position = 0;
+	JsonbValue	   call;
+	int			   position = 0;
 
 	json_push_key(state, "tool_calls");
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
@@ -204,10 +204,10 @@ push_tool_calls(JsonbParseState **state, JsonbContainer *calls)
 static bool
 push_message(JsonbParseState **state, JsonbContainer *message, bool *has_tool_calls)
 {
-	static const char *const rewritten[] = {"role", "content", "refusal", "tool_calls", NULL};
-	JsonbValue *content = json_member(message, "content");
-	JsonbValue *refusal = json_member(message, "refusal");
-	JsonbContainer *calls = json_member_array(message, "tool_calls");
+	static const char *const rewritten[] = { "role", "content", "refusal", "tool_calls", NULL };
+	JsonbValue				*content = json_member(message, "content");
+	JsonbValue				*refusal = json_member(message, "refusal");
+	JsonbContainer			*calls = json_member_array(message, "tool_calls");
 
 	json_push_key(state, "message");
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
@@ -244,9 +244,9 @@ push_choice(JsonbParseState **state, JsonbContainer *choice, int position,
 		"index", "message", "finish_reason", "logprobs", NULL
 	};
 	JsonbContainer *message = json_member_object(choice, "message");
-	JsonbValue *logprobs = json_member(choice, "logprobs");
-	bool		has_tool_calls;
-	int64		index = position;
+	JsonbValue	   *logprobs = json_member(choice, "logprobs");
+	bool			has_tool_calls;
+	int64			index = position;
 
 	if (message == NULL)
 		return false;
@@ -271,8 +271,8 @@ static bool
 push_choices(JsonbParseState **state, JsonbContainer *choices, ChatAnswer *answer)
 {
 	JsonbIterator *iterator = json_iterate(choices);
-	JsonbValue	choice;
-	int			position = 0;
+	JsonbValue	   choice;
+	int			   position = 0;
 
 	json_push_key(state, "choices");
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
@@ -312,7 +312,7 @@ static int64
 unix_time(TimestampTz at)
 {
 	return at / USECS_PER_SEC +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY;
+		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY;
 }
 
 bool
@@ -322,9 +322,9 @@ openai_read_completion(JsonbContainer *body, const WireResponse *wire,
 	static const char *const rewritten[] = {
 		"id", "object", "created", "model", "choices", "usage", NULL
 	};
-	JsonbContainer *choices = json_member_array(body, "choices");
+	JsonbContainer	*choices = json_member_array(body, "choices");
 	JsonbParseState *state = NULL;
-	int64		created;
+	int64			 created;
 
 	if (choices == NULL || JsonContainerSize(choices) == 0)
 	{

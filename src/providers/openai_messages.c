@@ -9,9 +9,9 @@
 
 typedef struct MessageWriter
 {
-	StringInfo	body;
+	StringInfo		   body;
 	const OpenAiRules *rules;
-	bool		developer_to_system;
+	bool			   developer_to_system;
 } MessageWriter;
 
 /* A comma before all members but the first. */
@@ -43,9 +43,9 @@ append_call_id(MessageWriter *writer, const JsonbValue *id)
 {
 	static const char digits[] =
 		"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-	const int	base = sizeof(digits) - 1;
-	int			length = writer->rules->tool_call_id_length;
-	uint64		hash = 0;
+	const int base = sizeof(digits) - 1;
+	int		  length = writer->rules->tool_call_id_length;
+	uint64	  hash = 0;
 
 	if (length == 0 || id->type != jbvString || fits_id_rule(id, length))
 	{
@@ -69,9 +69,9 @@ static void
 append_tool_call(MessageWriter *writer, JsonbContainer *call)
 {
 	JsonbIterator *iterator = json_iterate(call);
-	JsonbValue	key;
-	JsonbValue	value;
-	bool		first = true;
+	JsonbValue	   key;
+	JsonbValue	   value;
+	bool		   first = true;
 
 	appendStringInfoCharMacro(writer->body, '{');
 	while (json_next_member(&iterator, &key, &value))
@@ -90,8 +90,8 @@ static void
 append_tool_calls(MessageWriter *writer, JsonbContainer *calls)
 {
 	JsonbIterator *iterator = json_iterate(calls);
-	JsonbValue	call;
-	bool		first = true;
+	JsonbValue	   call;
+	bool		   first = true;
 
 	appendStringInfoCharMacro(writer->body, '[');
 	while (json_next_element(&iterator, &call))
@@ -117,8 +117,8 @@ static void
 append_parts(MessageWriter *writer, JsonbContainer *parts)
 {
 	JsonbIterator *iterator = json_iterate(parts);
-	JsonbValue	part;
-	bool		first = true;
+	JsonbValue	   part;
+	bool		   first = true;
 
 	appendStringInfoCharMacro(writer->body, '[');
 	while (json_next_element(&iterator, &part))
@@ -152,9 +152,9 @@ static void
 append_message(MessageWriter *writer, JsonbContainer *message)
 {
 	JsonbIterator *iterator = json_iterate(message);
-	JsonbValue	key;
-	JsonbValue	value;
-	bool		first = true;
+	JsonbValue	   key;
+	JsonbValue	   value;
+	bool		   first = true;
 
 	appendStringInfoCharMacro(writer->body, '{');
 	while (json_next_member(&iterator, &key, &value))
@@ -182,10 +182,10 @@ void
 openai_append_messages(StringInfo body, const OpenAiRules *rules,
 					   bool developer_to_system, JsonbContainer *messages)
 {
-	MessageWriter writer = {body, rules, developer_to_system};
+	MessageWriter  writer = { body, rules, developer_to_system };
 	JsonbIterator *iterator = json_iterate(messages);
-	JsonbValue	message;
-	bool		first = true;
+	JsonbValue	   message;
+	bool		   first = true;
 
 	appendStringInfoCharMacro(body, '[');
 	while (json_next_element(&iterator, &message))

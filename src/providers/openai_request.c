@@ -14,21 +14,20 @@
 
 typedef struct Writer
 {
-	StringInfo	body;
+	StringInfo		   body;
 	const OpenAiRules *rules;
-	JsonbContainer *params;
-	JsonbContainer *extra;		/* or NULL */
-	OpenAiModelTraits model;
-	bool		samples;		/* takes temperature and its like */
-	bool		has_tools;
+	JsonbContainer	  *params;
+	JsonbContainer	  *extra; /* or NULL */
+	OpenAiModelTraits  model;
+	bool			   samples; /* takes temperature and its like */
+	bool			   has_tools;
 } Writer;
 
 /* Write ,"name": under the name that this provider knows. */
 static void
 append_name(Writer *writer, const char *name)
 {
-	JsonbValue *renamed = writer->rules->rename ?
-		json_member(writer->rules->rename, name) : NULL;
+	JsonbValue *renamed = writer->rules->rename ? json_member(writer->rules->rename, name) : NULL;
 
 	appendStringInfoCharMacro(writer->body, ',');
 	if (renamed && renamed->type == jbvString)
@@ -49,8 +48,8 @@ append_plain(Writer *writer, const char *name, const JsonbValue *value)
 static void
 append_temperature(Writer *writer, const char *name, const JsonbValue *value)
 {
-	JsonbValue	limited = *value;
-	Numeric		maximum = writer->rules->max_temperature;
+	JsonbValue limited = *value;
+	Numeric	   maximum = writer->rules->max_temperature;
 
 	if (maximum)
 		limited.val.numeric = DatumGetNumeric(DirectFunctionCall2(numeric_smaller,
@@ -62,13 +61,13 @@ append_temperature(Writer *writer, const char *name, const JsonbValue *value)
 static void
 append_n(Writer *writer, const char *name, const JsonbValue *value)
 {
-	int64		n = 1;
+	int64 n = 1;
 
 	json_value_int64(value, &n);
 	if (writer->rules->max_n > 0)
 		n = Min(n, writer->rules->max_n);
 	if (n == 1)
-		return;					/* the default, which some refuse to hear */
+		return; /* the default, which some refuse to hear */
 	append_name(writer, name);
 	appendStringInfo(writer->body, INT64_FORMAT, n);
 }
@@ -76,7 +75,7 @@ append_n(Writer *writer, const char *name, const JsonbValue *value)
 static void
 append_stop(Writer *writer, const char *name, const JsonbValue *value)
 {
-	bool		wrap = writer->rules->stop_as_array && value->type == jbvString;
+	bool wrap = writer->rules->stop_as_array && value->type == jbvString;
 
 	append_name(writer, name);
 	appendStringInfoString(writer->body, wrap ? "[" : "");
@@ -87,7 +86,7 @@ append_stop(Writer *writer, const char *name, const JsonbValue *value)
 static void
 append_logprobs(Writer *writer, const char *name, const JsonbValue *value)
 {
-	int64		top = 1;
+	int64 top = 1;
 
 	if (!writer->rules->logprobs_as_integer)
 	{
@@ -110,7 +109,13 @@ append_top_logprobs(Writer *writer, const char *name, const JsonbValue *value)
 
 /* Efforts from least to most; a provider may know only some of them. */
 static const char *const efforts[] = {
-	"none", "minimal", "low", "medium", "high", "xhigh", "max",
+	"none",
+	"minimal",
+	"low",
+	"medium",
+	"high",
+	"xhigh",
+	"max",
 };
 
 static int
@@ -127,10 +132,10 @@ static void
 append_reasoning_effort(Writer *writer, const char *name, const JsonbValue *value)
 {
 	JsonbContainer *accepted = writer->rules->reasoning_efforts;
-	int			wanted = effort_rank(value);
-	int			best = -1;
-	JsonbIterator *iterator;
-	JsonbValue	effort;
+	int				wanted = effort_rank(value);
+	int				best = -1;
+	JsonbIterator  *iterator;
+	JsonbValue		effort;
 
 	if (accepted == NULL || openai_list_has(accepted, value))
 	{
@@ -140,8 +145,8 @@ append_reasoning_effort(Writer *writer, const char *name, const JsonbValue *valu
 	iterator = json_iterate(accepted);
 	while (wanted >= 0 && json_next_element(&iterator, &effort))
 	{
-		int			rank = effort_rank(&effort);
-		int			distance = abs(rank - wanted);
+		int rank = effort_rank(&effort);
+		int distance = abs(rank - wanted);
 
 		if (rank >= 0 && (best < 0 || distance < abs(best - wanted) ||
 						  (distance == abs(best - wanted) && rank > best)))
@@ -165,30 +170,30 @@ typedef enum Refusal
 	REFUSED_AS_STOP
 } Refusal;
 
-typedef void (*ParamWriter) (Writer *writer, const char *name, const JsonbValue *value);
+typedef void (*ParamWriter)(Writer *writer, const char *name, const JsonbValue *value);
 
 /* The parameters that are not simply sent, from the vendors' API references. */
 static const struct ParamRule
 {
 	const char *name;
 	Refusal		refusal;
-	bool		needs_tools;	/* means nothing, or is refused, without tools */
-	ParamWriter append;			/* NULL: append_plain */
-}			param_rules[] = {
-	{"frequency_penalty", REFUSED_BY_REASONING_FULLY, false, NULL},
-	{"logit_bias", REFUSED_BY_REASONING_FULLY, false, NULL},
-	{"logprobs", REFUSED_BY_REASONING, false, append_logprobs},
-	{"n", REFUSED_BY_NONE, false, append_n},
-	{"parallel_tool_calls", REFUSED_BY_O_SERIES, true, NULL},
-	{"presence_penalty", REFUSED_BY_REASONING_FULLY, false, NULL},
-	{"reasoning_effort", REFUSED_BY_NON_REASONING, false, append_reasoning_effort},
-	{"stop", REFUSED_AS_STOP, false, append_stop},
-	{"temperature", REFUSED_BY_REASONING, false, append_temperature},
-	{"tool_choice", REFUSED_BY_NONE, true, NULL},
-	{"tools", REFUSED_BY_NONE, true, NULL},
-	{"top_logprobs", REFUSED_BY_REASONING, false, append_top_logprobs},
-	{"top_p", REFUSED_BY_REASONING, false, NULL},
-	{"verbosity", REFUSED_BY_NON_GPT, false, NULL},
+	bool		needs_tools; /* means nothing, or is refused, without tools */
+	ParamWriter append;		 /* NULL: append_plain */
+} param_rules[] = {
+	{ "frequency_penalty", REFUSED_BY_REASONING_FULLY, false, NULL },
+	{ "logit_bias", REFUSED_BY_REASONING_FULLY, false, NULL },
+	{ "logprobs", REFUSED_BY_REASONING, false, append_logprobs },
+	{ "n", REFUSED_BY_NONE, false, append_n },
+	{ "parallel_tool_calls", REFUSED_BY_O_SERIES, true, NULL },
+	{ "presence_penalty", REFUSED_BY_REASONING_FULLY, false, NULL },
+	{ "reasoning_effort", REFUSED_BY_NON_REASONING, false, append_reasoning_effort },
+	{ "stop", REFUSED_AS_STOP, false, append_stop },
+	{ "temperature", REFUSED_BY_REASONING, false, append_temperature },
+	{ "tool_choice", REFUSED_BY_NONE, true, NULL },
+	{ "tools", REFUSED_BY_NONE, true, NULL },
+	{ "top_logprobs", REFUSED_BY_REASONING, false, append_top_logprobs },
+	{ "top_p", REFUSED_BY_REASONING, false, NULL },
+	{ "verbosity", REFUSED_BY_NON_GPT, false, NULL },
 };
 
 static const struct ParamRule *
@@ -232,16 +237,16 @@ static bool
 provider_takes(const Writer *writer, const char *name, const JsonbValue *key)
 {
 	const OpenAiRules *rules = writer->rules;
-	JsonbValue *renamed = rules->rename ? json_member(rules->rename, name) : NULL;
+	JsonbValue		  *renamed = rules->rename ? json_member(rules->rename, name) : NULL;
 
 	return !openai_list_has(rules->drop, key) &&
-		(rules->only == NULL || openai_list_has(rules->only, renamed ? renamed : key));
+		   (rules->only == NULL || openai_list_has(rules->only, renamed ? renamed : key));
 }
 
 static void
 append_param(Writer *writer, const JsonbValue *key, const JsonbValue *value)
 {
-	char	   *name = json_value_string(key);
+	char				   *name = json_value_string(key);
 	const struct ParamRule *rule = find_param_rule(key);
 
 	if (!provider_takes(writer, name, key) ||
@@ -268,8 +273,8 @@ static void
 append_extra(Writer *writer)
 {
 	JsonbIterator *iterator = json_iterate(writer->extra);
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbValue	   key;
+	JsonbValue	   value;
 
 	while (json_next_member(&iterator, &key, &value))
 	{
@@ -291,8 +296,8 @@ init_writer(Writer *writer, StringInfo body, const OpenAiRules *rules,
 	writer->extra = request->router.extra ? &request->router.extra->root : NULL;
 	writer->model = openai_model_traits(model);
 	writer->samples = !writer->model.reasons ||
-		(writer->model.samples_without_effort &&
-		 json_value_is(json_member(writer->params, "reasoning_effort"), "none"));
+					  (writer->model.samples_without_effort &&
+					   json_value_is(json_member(writer->params, "reasoning_effort"), "none"));
 	tools = json_member_array(writer->params, "tools");
 	writer->has_tools = tools && JsonContainerSize(tools) > 0;
 }
@@ -301,17 +306,17 @@ void
 openai_append_chat(StringInfo body, const OpenAiRules *rules,
 				   const char *model, const ChatRequest *request)
 {
-	Writer		writer;
+	Writer		   writer;
 	JsonbIterator *iterator;
-	JsonbValue	key;
-	JsonbValue	value;
-	bool		keep_developer;
+	JsonbValue	   key;
+	JsonbValue	   value;
+	bool		   keep_developer;
 
 	init_writer(&writer, body, rules, model, request);
 
 	/* OpenAI's older models do not know the role. */
 	keep_developer = rules->keeps_developer_role &&
-		(!rules->reasoning_models || writer.model.reasons);
+					 (!rules->reasoning_models || writer.model.reasons);
 
 	appendStringInfoString(body, "{\"model\":");
 	json_append_string(body, model, (int) strlen(model));

@@ -10,11 +10,11 @@
 const void *
 openai_read_rules(Jsonb *document)
 {
-	OpenAiRules *rules = palloc0(sizeof(OpenAiRules));
+	OpenAiRules	   *rules = palloc0(sizeof(OpenAiRules));
 	JsonbContainer *root;
-	JsonbValue *temperature;
-	int64		number;
-	bool		image_detail = true;
+	JsonbValue	   *temperature;
+	int64			number;
+	bool			image_detail = true;
 
 	root = &((Jsonb *) memcpy(palloc(VARSIZE(document)), document, VARSIZE(document)))->root;
 	rules->max_tokens_field = json_member_string(root, "max_tokens_field");
@@ -45,7 +45,7 @@ openai_read_rules(Jsonb *document)
 bool
 openai_list_has(JsonbContainer *list, const JsonbValue *name)
 {
-	JsonbValue	key = *name;
+	JsonbValue key = *name;
 
 	return list && findJsonbValueFromContainer(list, JB_FARRAY, &key) != NULL;
 }
@@ -59,12 +59,12 @@ openai_list_has(JsonbContainer *list, const JsonbValue *name)
 OpenAiModelTraits
 openai_model_traits(const char *model)
 {
-	OpenAiModelTraits traits = {.takes_stop = true};
-	bool		is_gpt = strncmp(model, "gpt-", 4) == 0;
-	const char *version = model + (is_gpt ? 4 : 1);
-	char	   *rest;
-	long		major;
-	long		minor = -1;
+	OpenAiModelTraits traits = { .takes_stop = true };
+	bool			  is_gpt = strncmp(model, "gpt-", 4) == 0;
+	const char		 *version = model + (is_gpt ? 4 : 1);
+	char			 *rest;
+	long			  major;
+	long			  minor = -1;
 
 	if ((!is_gpt && *model != 'o') || *version < '0' || *version > '9')
 		return traits;

@@ -15,39 +15,39 @@
 /* Where a count may stand: a member of usage, or of an object inside it. */
 typedef struct CountPlace
 {
-	const char *object;			/* or NULL */
+	const char *object; /* or NULL */
 	const char *member;
 } CountPlace;
 
 static const CountPlace input_places[] = {
-	{NULL, "prompt_tokens"}, {NULL, "input_tokens"}, {NULL, NULL}
+	{ NULL, "prompt_tokens" }, { NULL, "input_tokens" }, { NULL, NULL }
 };
 static const CountPlace output_places[] = {
-	{NULL, "completion_tokens"}, {NULL, "output_tokens"}, {NULL, NULL}
+	{ NULL, "completion_tokens" }, { NULL, "output_tokens" }, { NULL, NULL }
 };
 static const CountPlace total_places[] = {
-	{NULL, "total_tokens"}, {NULL, NULL}
+	{ NULL, "total_tokens" }, { NULL, NULL }
 };
 static const CountPlace cached_places[] = {
-	{"prompt_tokens_details", "cached_tokens"},
-	{"prompt_token_details", "cached_tokens"},	/* Mistral */
-	{"input_tokens_details", "cached_tokens"},
-	{NULL, "num_cached_tokens"},	/* Mistral */
-	{NULL, "cached_tokens"},	/* Together */
-	{NULL, "prompt_cache_hit_tokens"},	/* DeepSeek */
-	{NULL, NULL}
+	{ "prompt_tokens_details", "cached_tokens" },
+	{ "prompt_token_details", "cached_tokens" }, /* Mistral */
+	{ "input_tokens_details", "cached_tokens" },
+	{ NULL, "num_cached_tokens" },		 /* Mistral */
+	{ NULL, "cached_tokens" },			 /* Together */
+	{ NULL, "prompt_cache_hit_tokens" }, /* DeepSeek */
+	{ NULL, NULL }
 };
 static const CountPlace cache_write_places[] = {
-	{"prompt_tokens_details", "cache_write_tokens"},
-	{NULL, "cache_write_tokens"},
-	{NULL, "cache_creation_input_tokens"},
-	{NULL, NULL}
+	{ "prompt_tokens_details", "cache_write_tokens" },
+	{ NULL, "cache_write_tokens" },
+	{ NULL, "cache_creation_input_tokens" },
+	{ NULL, NULL }
 };
 static const CountPlace reasoning_places[] = {
-	{"completion_tokens_details", "reasoning_tokens"},
-	{"output_tokens_details", "reasoning_tokens"},
-	{NULL, "reasoning_tokens"},
-	{NULL, NULL}
+	{ "completion_tokens_details", "reasoning_tokens" },
+	{ "output_tokens_details", "reasoning_tokens" },
+	{ NULL, "reasoning_tokens" },
+	{ NULL, NULL }
 };
 
 /*
@@ -61,9 +61,8 @@ read_count(JsonbContainer *usage, const CountPlace *places, int64 *count, bool *
 	*found = false;
 	for (const CountPlace *place = places; place->member; place++)
 	{
-		JsonbContainer *container = place->object ?
-			json_member_object(usage, place->object) : usage;
-		JsonbValue *value = container ? json_member(container, place->member) : NULL;
+		JsonbContainer *container = place->object ? json_member_object(usage, place->object) : usage;
+		JsonbValue	   *value = container ? json_member(container, place->member) : NULL;
 
 		if (value == NULL || value->type == jbvNull)
 			continue;
@@ -76,11 +75,11 @@ read_count(JsonbContainer *usage, const CountPlace *places, int64 *count, bool *
 static bool
 read_counts(JsonbContainer *usage, TokenUsage *tokens)
 {
-	int64		total;
-	bool		has_input;
-	bool		has_output;
-	bool		has_total;
-	bool		found;
+	int64 total;
+	bool  has_input;
+	bool  has_output;
+	bool  has_total;
+	bool  found;
 
 	if (!read_count(usage, input_places, &tokens->input, &has_input) ||
 		!read_count(usage, output_places, &tokens->output, &has_output) ||
@@ -105,15 +104,15 @@ read_counts(JsonbContainer *usage, TokenUsage *tokens)
 
 	/* A part cannot be more than its whole. */
 	return tokens->cached_input <= tokens->input &&
-		tokens->cache_write <= tokens->input - tokens->cached_input &&
-		tokens->reasoning <= tokens->output;
+		   tokens->cache_write <= tokens->input - tokens->cached_input &&
+		   tokens->reasoning <= tokens->output;
 }
 
 void
 openai_read_usage(JsonbContainer *body, ChatAnswer *answer)
 {
 	JsonbContainer *usage = json_member_object(body, "usage");
-	JsonbValue *cost;
+	JsonbValue	   *cost;
 
 	memset(&answer->usage, 0, sizeof(answer->usage));
 	answer->reported_cost = MONEY_UNKNOWN;

@@ -8,11 +8,21 @@
 #include "providers/redact.h"
 
 /* Shorter words cannot be keys; longer ones without a prefix probably are. */
-#define MIN_KEY_BYTES 8
+#define MIN_KEY_BYTES	   8
 #define MIN_BARE_KEY_BYTES 32
 
 static const char *const key_prefixes[] = {
-	"sk-", "sk_", "gsk_", "hf_", "r8_", "AIza", "xai-", "pplx-", "tgp_v1_", "key_", "nvapi-",
+	"sk-",
+	"sk_",
+	"gsk_",
+	"hf_",
+	"r8_",
+	"AIza",
+	"xai-",
+	"pplx-",
+	"tgp_v1_",
+	"key_",
+	"nvapi-",
 };
 
 static bool
@@ -35,13 +45,13 @@ begins_like_key(const char *word, size_t length)
 static bool
 is_bare_key(const char *word, size_t length)
 {
-	bool		letters = false;
-	bool		digits = false;
+	bool letters = false;
+	bool digits = false;
 
 	for (size_t i = 0; i < length; i++)
 	{
 		if (word[i] == '*')
-			return length >= MIN_KEY_BYTES;	/* masked by the provider */
+			return length >= MIN_KEY_BYTES; /* masked by the provider */
 		if (word[i] >= '0' && word[i] <= '9')
 			digits = true;
 		else if (isalpha((unsigned char) word[i]))
@@ -55,11 +65,11 @@ is_bare_key(const char *word, size_t length)
 char *
 redact_keys(char *text)
 {
-	char	   *word = text;
+	char *word = text;
 
 	while (*word)
 	{
-		size_t		length = 0;
+		size_t length = 0;
 
 		while (is_word_byte(word[length]))
 			length++;

@@ -14,4 +14,4 @@
  */
 extern char *redact_keys(char *text);
 
-#endif							/* LLM_ROUTER_REDACT_H */
+#endif /* LLM_ROUTER_REDACT_H */

@@ -14,15 +14,15 @@ static const ApiFormat *const api_formats[] = {
 
 static const struct
 {
-	const char *name;			/* as in llm_providers.auth_type */
-	const char *header;			/* NULL: none */
-	const char *prefix;			/* before the key */
-}			auth_types[] = {
-	[AUTH_NONE] = {"none", NULL, NULL},
-	[AUTH_BEARER] = {"bearer", "Authorization", "Bearer "},
-	[AUTH_X_API_KEY] = {"x-api-key", "x-api-key", ""},
-	[AUTH_X_GOOG_API_KEY] = {"x-goog-api-key", "x-goog-api-key", ""},
-	[AUTH_API_KEY] = {"api-key", "api-key", ""},
+	const char *name;	/* as in llm_providers.auth_type */
+	const char *header; /* NULL: none */
+	const char *prefix; /* before the key */
+} auth_types[] = {
+	[AUTH_NONE] = { "none", NULL, NULL },
+	[AUTH_BEARER] = { "bearer", "Authorization", "Bearer " },
+	[AUTH_X_API_KEY] = { "x-api-key", "x-api-key", "" },
+	[AUTH_X_GOOG_API_KEY] = { "x-goog-api-key", "x-goog-api-key", "" },
+	[AUTH_API_KEY] = { "api-key", "api-key", "" },
 };
 
 const ApiFormat *
@@ -82,9 +82,9 @@ wire_request_authorize(WireRequest *wire, AuthType auth_type, const char *api_ke
 void
 wire_request_wipe(WireRequest *wire)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, wire->headers)
+	foreach (cell, wire->headers)
 	{
 		WireHeader *header = lfirst(cell);
 
@@ -96,9 +96,9 @@ wire_request_wipe(WireRequest *wire)
 const char *
 wire_response_header(const WireResponse *wire, const char *name)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, wire->headers)
+	foreach (cell, wire->headers)
 	{
 		const WireHeader *header = lfirst(cell);
 
@@ -112,7 +112,7 @@ wire_response_header(const WireResponse *wire, const char *name)
 static size_t
 host_length(const char *authority)
 {
-	size_t		length;
+	size_t length;
 
 	if (*authority != '[')
 		return strspn(authority, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_");
@@ -129,7 +129,7 @@ provider_origin(const char *url)
 	{
 		const char *prefix;
 		int			port;
-	}			schemes[] = {{"https://", 443}, {"http://", 80}};
+	} schemes[] = { { "https://", 443 }, { "http://", 80 } };
 
 	for (int i = 0; i < (int) lengthof(schemes); i++)
 	{

@@ -44,9 +44,13 @@ read_duration(const char *text)
 	{
 		const char *name;
 		int64		microseconds;
-	}			units[] = {
-		{"ms", 1000}, {"us", 1}, {"ns", 0}, {"h", INT64CONST(3600000000)},
-		{"m", 60000000}, {"s", 1000000},
+	} units[] = {
+		{ "ms", 1000 },
+		{ "us", 1 },
+		{ "ns", 0 },
+		{ "h", INT64CONST(3600000000) },
+		{ "m", 60000000 },
+		{ "s", 1000000 },
 	};
 	int64		total = 0;
 	int64		number;
@@ -54,12 +58,12 @@ read_duration(const char *text)
 
 	while ((at = read_decimal(at, &number)) != NULL)
 	{
-		int64		microseconds = 1000000; /* a bare number is seconds */
-		bool		has_unit = false;
+		int64 microseconds = 1000000; /* a bare number is seconds */
+		bool  has_unit = false;
 
 		for (int i = 0; i < (int) lengthof(units) && !has_unit; i++)
 		{
-			size_t		length = strlen(units[i].name);
+			size_t length = strlen(units[i].name);
 
 			if (strncmp(at, units[i].name, length) != 0)
 				continue;
@@ -83,14 +87,14 @@ static int64
 read_http_date(const char *text, TimestampTz now)
 {
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	char		month[4];
-	const char *found;
-	int			day;
-	int			year;
-	int			hour;
-	int			minute;
-	int			second;
-	int64		seconds;
+	char			  month[4];
+	const char		 *found;
+	int				  day;
+	int				  year;
+	int				  hour;
+	int				  minute;
+	int				  second;
+	int64			  seconds;
 
 	if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT",
 			   &day, month, &year, &hour, &minute, &second) != 6)
@@ -102,7 +106,8 @@ read_http_date(const char *text, TimestampTz now)
 		return -1;
 
 	seconds = (date2j(year, (int) (found - months) / 3 + 1, day) - POSTGRES_EPOCH_JDATE) *
-		(int64) SECS_PER_DAY + hour * SECS_PER_HOUR + minute * SECS_PER_MINUTE + second;
+				  (int64) SECS_PER_DAY +
+			  hour * SECS_PER_HOUR + minute * SECS_PER_MINUTE + second;
 	return bounded(seconds * 1000 - now / 1000);
 }
 
@@ -110,10 +115,10 @@ read_http_date(const char *text, TimestampTz now)
 static int64
 read_reset(const char *text, TimestampTz now)
 {
-	int64		epoch_ms = now / 1000 +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY * 1000;
-	int64		thousandths;
-	int64		seconds;
+	int64 epoch_ms = now / 1000 +
+					 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY * 1000;
+	int64 thousandths;
+	int64 seconds;
 
 	if (read_decimal(text, &thousandths) == NULL)
 		return -1;
@@ -130,9 +135,9 @@ static int64
 read_reset_headers(const WireResponse *wire)
 {
 	static const char *const limits[][2] = {
-		{"x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"},
-		{"x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"},
-		{"x-ratelimit-remaining", "x-ratelimit-reset"},
+		{ "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests" },
+		{ "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens" },
+		{ "x-ratelimit-remaining", "x-ratelimit-reset" },
 	};
 	const char *policy = wire_response_header(wire, "ratelimit");
 	int64		longest = -1;
@@ -156,7 +161,7 @@ read_reset_headers(const WireResponse *wire)
 static int64
 read_message(const char *message)
 {
-	static const char *const phrases[] = {"try again in ", "resets in ~", "resets in "};
+	static const char *const phrases[] = { "try again in ", "resets in ~", "resets in " };
 
 	for (int i = 0; message && i < (int) lengthof(phrases); i++)
 	{

@@ -17,4 +17,4 @@ extern int64 retry_after_ms(const WireResponse *wire, const char *message);
 /* Whether x-should-retry forbids another try. */
 extern bool retry_is_forbidden(const WireResponse *wire);
 
-#endif							/* LLM_ROUTER_RETRY_AFTER_H */
+#endif /* LLM_ROUTER_RETRY_AFTER_H */

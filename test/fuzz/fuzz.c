@@ -27,13 +27,13 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(fuzz_response);
 PG_FUNCTION_INFO_V1(fuzz_request);
 
-typedef int (*FuzzTarget) (const uint8_t *data, size_t size);
+typedef int (*FuzzTarget)(const uint8_t *data, size_t size);
 
-extern int	LLVMFuzzerRunDriver(int *argc, char ***argv, FuzzTarget target);
+extern int LLVMFuzzerRunDriver(int *argc, char ***argv, FuzzTarget target);
 
 static const ApiFormat *format;
 static ProviderEndpoint endpoint;
-static MemoryContext input_context;
+static MemoryContext	input_context;
 
 static const char *const rules_text =
 	"{\"reasoning_models\":true,\"stop_as_array\":true,\"logprobs_as_integer\":true,"
@@ -52,10 +52,10 @@ finding(const char *what)
 static void
 try_response(const uint8_t *data, size_t size)
 {
-	static const int statuses[] = {200, 200, 200, 400, 403, 413, 429, 500};
-	WireHeader	header = {.name = "retry-after"};
-	WireResponse wire = {0};
-	ProviderReply reply;
+	static const int statuses[] = { 200, 200, 200, 400, 403, 413, 429, 500 };
+	WireHeader		 header = { .name = "retry-after" };
+	WireResponse	 wire = { 0 };
+	ProviderReply	 reply;
 
 	if (size == 0)
 		return;
@@ -87,13 +87,13 @@ static void
 try_request(const uint8_t *data, size_t size)
 {
 	const uint8_t *split = memchr(data, '\n', size);
-	size_t		length = split ? (size_t) (split - data) : size;
-	const char *problem;
-	Jsonb	   *messages = json_from_bytes((const char *) data, length, &problem);
-	Jsonb	   *options = NULL;
-	ChatRequest request;
-	WireRequest wire;
-	LlmError	error = {0};
+	size_t		   length = split ? (size_t) (split - data) : size;
+	const char	  *problem;
+	Jsonb		  *messages = json_from_bytes((const char *) data, length, &problem);
+	Jsonb		  *options = NULL;
+	ChatRequest	   request;
+	WireRequest	   wire;
+	LlmError	   error = { 0 };
 
 	if (messages == NULL)
 		return;
@@ -113,7 +113,7 @@ try_request(const uint8_t *data, size_t size)
 }
 
 static int
-run_input(void (*target) (const uint8_t *, size_t), const uint8_t *data, size_t size)
+run_input(void (*target)(const uint8_t *, size_t), const uint8_t *data, size_t size)
 {
 	MemoryContext before = MemoryContextSwitchTo(input_context);
 
@@ -147,21 +147,21 @@ request_input(const uint8_t *data, size_t size)
 static Datum
 run_fuzzer(FunctionCallInfo fcinfo, FuzzTarget target)
 {
-	char	   *arguments[] = {
+	char *arguments[] = {
 		"fuzz",
 		text_to_cstring(PG_GETARG_TEXT_PP(0)),
 		psprintf("-max_total_time=%d", PG_GETARG_INT32(1)),
 		"-max_len=4096",
 		"-timeout=10",
 		"-rss_limit_mb=2048",
-		"-detect_leaks=0",			/* memory belongs to contexts */
+		"-detect_leaks=0", /* memory belongs to contexts */
 		"-handle_segv=0", "-handle_term=0", "-handle_int=0",
 		"-print_final_stats=1",
 		NULL
 	};
-	char	  **argv = arguments;
-	int			argc = lengthof(arguments) - 1;
-	Datum		rules = DirectFunctionCall1(jsonb_in, CStringGetDatum(rules_text));
+	char **argv = arguments;
+	int	   argc = lengthof(arguments) - 1;
+	Datum  rules = DirectFunctionCall1(jsonb_in, CStringGetDatum(rules_text));
 
 	format = api_format_find("openai");
 	endpoint.name = "fuzz";

@@ -51,7 +51,7 @@ push_text(JsonbParseState **state, const char *key, const char *text)
 static void
 push_bool(JsonbParseState **state, const char *key, bool truth)
 {
-	JsonbValue	value = {.type = jbvBool, .val.boolean = truth};
+	JsonbValue value = { .type = jbvBool, .val.boolean = truth };
 
 	json_push_member(state, key, &value);
 }
@@ -59,7 +59,7 @@ push_bool(JsonbParseState **state, const char *key, bool truth)
 static void
 push_jsonb(JsonbParseState **state, const char *key, Jsonb *json)
 {
-	JsonbValue	value = {.type = jbvBinary};
+	JsonbValue value = { .type = jbvBinary };
 
 	if (json == NULL)
 		return;
@@ -71,8 +71,8 @@ push_jsonb(JsonbParseState **state, const char *key, Jsonb *json)
 static void
 parse_request(FunctionCallInfo fcinfo, int messages, ChatRequest *request)
 {
-	Jsonb	   *options = PG_ARGISNULL(messages + 1) ? NULL : PG_GETARG_JSONB_P(messages + 1);
-	LlmError	error = {0};
+	Jsonb	*options = PG_ARGISNULL(messages + 1) ? NULL : PG_GETARG_JSONB_P(messages + 1);
+	LlmError error = { 0 };
 
 	if (!chat_request_parse(PG_GETARG_JSONB_P(messages), options, request, &error))
 		error_throw(&error);
@@ -82,7 +82,7 @@ parse_request(FunctionCallInfo fcinfo, int messages, ChatRequest *request)
 Datum
 test_request(PG_FUNCTION_ARGS)
 {
-	ChatRequest request;
+	ChatRequest		 request;
 	JsonbParseState *state = NULL;
 
 	parse_request(fcinfo, 0, &request);
@@ -122,11 +122,11 @@ endpoint_for(Jsonb *rules, ProviderEndpoint *endpoint)
 Datum
 test_build(PG_FUNCTION_ARGS)
 {
-	ChatRequest request;
+	ChatRequest		 request;
 	ProviderEndpoint endpoint;
 	const ApiFormat *format = endpoint_for(PG_GETARG_JSONB_P(0), &endpoint);
-	WireRequest wire;
-	LlmError	error = {0};
+	WireRequest		 wire;
+	LlmError		 error = { 0 };
 
 	parse_request(fcinfo, 2, &request);
 	if (!format->build_chat(&endpoint, text_to_cstring(PG_GETARG_TEXT_PP(1)), &request,
@@ -141,15 +141,15 @@ test_check(PG_FUNCTION_ARGS)
 {
 	ProviderEndpoint endpoint;
 	const ApiFormat *format = endpoint_for(PG_GETARG_JSONB_P(0), &endpoint);
-	WireRequest wire;
-	StringInfoData text;
-	ListCell   *cell;
+	WireRequest		 wire;
+	StringInfoData	 text;
+	ListCell		*cell;
 
 	format->build_check(&endpoint, &wire);
 	wire_request_authorize(&wire, endpoint.auth_type, "test-key");
 	initStringInfo(&text);
 	appendStringInfo(&text, "%s %s", wire.method, wire.url);
-	foreach(cell, wire.headers)
+	foreach (cell, wire.headers)
 	{
 		WireHeader *header = lfirst(cell);
 
@@ -164,9 +164,9 @@ static void
 read_wire(FunctionCallInfo fcinfo, WireResponse *wire)
 {
 	JsonbIterator *iterator = json_iterate(&PG_GETARG_JSONB_P(1)->root);
-	bytea	   *body = PG_GETARG_BYTEA_PP(2);
-	JsonbValue	key;
-	JsonbValue	value;
+	bytea		  *body = PG_GETARG_BYTEA_PP(2);
+	JsonbValue	   key;
+	JsonbValue	   value;
 
 	wire->status = PG_GETARG_INT32(0);
 	wire->headers = NIL;
@@ -204,11 +204,11 @@ push_usage(JsonbParseState **state, const TokenUsage *usage)
 Datum
 test_parse(PG_FUNCTION_ARGS)
 {
-	Datum		no_rules = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	Datum			 no_rules = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
 	ProviderEndpoint endpoint;
 	const ApiFormat *format = endpoint_for(DatumGetJsonbP(no_rules), &endpoint);
-	WireResponse wire;
-	ProviderReply reply;
+	WireResponse	 wire;
+	ProviderReply	 reply;
 	JsonbParseState *state = NULL;
 
 	read_wire(fcinfo, &wire);
@@ -237,7 +237,7 @@ test_parse(PG_FUNCTION_ARGS)
 static Price
 price_argument(FunctionCallInfo fcinfo, int argument)
 {
-	Price		price = PRICE_UNKNOWN;
+	Price price = PRICE_UNKNOWN;
 
 	if (!PG_ARGISNULL(argument) &&
 		!price_from_numeric(PG_GETARG_NUMERIC(argument), &price))
@@ -253,7 +253,7 @@ price_argument(FunctionCallInfo fcinfo, int argument)
 Datum
 test_cost(PG_FUNCTION_ARGS)
 {
-	PriceList	list = {
+	PriceList list = {
 		.input = price_argument(fcinfo, 0),
 		.cached_input = price_argument(fcinfo, 1),
 		.cache_write = price_argument(fcinfo, 2),
@@ -263,15 +263,15 @@ test_cost(PG_FUNCTION_ARGS)
 		.long_cached_input = PRICE_UNKNOWN,
 		.long_output = price_argument(fcinfo, 5),
 	};
-	TokenUsage	usage = {
+	TokenUsage usage = {
 		.known = true,
 		.input = PG_GETARG_INT64(6),
 		.cached_input = PG_GETARG_INT64(7),
 		.cache_write = PG_GETARG_INT64(8),
 		.output = PG_GETARG_INT64(9),
 	};
-	UnitPrices	prices = prices_for_prompt(&list, usage.input);
-	Money		cost = cost_of_usage(&prices, &usage);
+	UnitPrices prices = prices_for_prompt(&list, usage.input);
+	Money	   cost = cost_of_usage(&prices, &usage);
 
 	if (cost == MONEY_UNKNOWN)
 		PG_RETURN_NULL();
@@ -282,7 +282,7 @@ test_cost(PG_FUNCTION_ARGS)
 Datum
 test_reported_cost(PG_FUNCTION_ARGS)
 {
-	Money		money;
+	Money money;
 
 	if (!money_from_numeric(PG_GETARG_NUMERIC(0), &money))
 		PG_RETURN_NULL();
@@ -293,7 +293,7 @@ test_reported_cost(PG_FUNCTION_ARGS)
 Datum
 test_origin(PG_FUNCTION_ARGS)
 {
-	char	   *origin = provider_origin(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char *origin = provider_origin(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
 	if (origin == NULL)
 		PG_RETURN_NULL();
@@ -304,7 +304,7 @@ test_origin(PG_FUNCTION_ARGS)
 Datum
 test_text(PG_FUNCTION_ARGS)
 {
-	text	   *answer = chat_response_text(PG_GETARG_JSONB_P(0));
+	text *answer = chat_response_text(PG_GETARG_JSONB_P(0));
 
 	if (answer == NULL)
 		PG_RETURN_NULL();
