@@ -7,7 +7,7 @@
  */
 #include "chat/json.h"
 
-#include "chat/encoding.h"
+#include "base/encoding.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"

@@ -12,7 +12,7 @@
  */
 #include "chat/json.h"
 
-#include "chat/encoding.h"
+#include "base/encoding.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 

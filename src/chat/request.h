@@ -45,7 +45,8 @@ typedef struct ChatRequest
 	/*
 	 * Every other OpenAI parameter that was given (options over the members of
 	 * a whole request object), checked for name and type; without messages,
-	 * model, router, stream, max_tokens and max_completion_tokens.  Never NULL.
+	 * model, router, stream, stream_options, max_tokens and
+	 * max_completion_tokens.  Never NULL.
 	 */
 	Jsonb		 *params;
 	char		 *model;			 /* "model" of a request object or options; or NULL */

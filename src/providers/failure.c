@@ -9,7 +9,7 @@
  */
 #include "providers/failure.h"
 
-#include "chat/encoding.h"
+#include "base/encoding.h"
 #include "chat/json.h"
 #include "providers/redact.h"
 #include "providers/retry_after.h"
@@ -48,125 +48,112 @@ typedef struct Sign
 	const char *also;
 } Sign;
 
-#define STATUS(from, to, outcome)                  \
-	{                                              \
-		from, to, SIGN_STATUS, outcome, NULL, NULL \
-	}
-#define CODE(text, outcome)                    \
-	{                                          \
-		0, 999, SIGN_CODE, outcome, text, NULL \
-	}
-#define CODE_AT(from, to, text, outcome)         \
-	{                                            \
-		from, to, SIGN_CODE, outcome, text, NULL \
-	}
-#define MESSAGE(from, to, text, outcome)            \
-	{                                               \
-		from, to, SIGN_MESSAGE, outcome, text, NULL \
-	}
-#define MESSAGE_AND(from, to, text, also, outcome)  \
-	{                                               \
-		from, to, SIGN_MESSAGE, outcome, text, also \
-	}
+/* The members of a row: status range, kind, outcome, and the text to find. */
+#define STATUS(from, to, outcome)				   from, to, SIGN_STATUS, outcome, NULL, NULL
+#define CODE_AT(from, to, text, outcome)		   from, to, SIGN_CODE, outcome, text, NULL
+#define CODE(text, outcome)						   CODE_AT(0, 999, text, outcome)
+#define MESSAGE_AND(from, to, text, also, outcome) from, to, SIGN_MESSAGE, outcome, text, also
+#define MESSAGE(from, to, text, outcome)		   MESSAGE_AND(from, to, text, NULL, outcome)
 
 /* The first that fits decides. */
 static const Sign signs[] = {
 	/* The key is wrong or revoked. */
-	STATUS(401, 401, OUTCOME_BAD_KEY),
-	CODE("api_key_invalid", OUTCOME_BAD_KEY),
-	CODE("invalid_api_key", OUTCOME_BAD_KEY),
-	CODE("authentication", OUTCOME_BAD_KEY),
-	CODE("authentication_error", OUTCOME_BAD_KEY),
+	{ STATUS(401, 401, OUTCOME_BAD_KEY) },
+	{ CODE("api_key_invalid", OUTCOME_BAD_KEY) },
+	{ CODE("invalid_api_key", OUTCOME_BAD_KEY) },
+	{ CODE("authentication", OUTCOME_BAD_KEY) },
+	{ CODE("authentication_error", OUTCOME_BAD_KEY) },
 
 	/* No credit, except OpenRouter's limit on requests in flight. */
-	CODE_AT(402, 402, "openrouter_in_flight_budget", OUTCOME_RATE_LIMITED),
-	STATUS(402, 402, OUTCOME_QUOTA),
-	CODE("insufficient_quota", OUTCOME_QUOTA),
-	CODE("credit_balance_exhausted", OUTCOME_QUOTA),
-	CODE("billing_hard_limit_reached", OUTCOME_QUOTA),
-	CODE("billing_error", OUTCOME_QUOTA),
-	CODE("payment_required", OUTCOME_QUOTA),
-	MESSAGE(400, 499, "credit balance is too low", OUTCOME_QUOTA),
-	MESSAGE(400, 499, "exceeded your monthly included credits", OUTCOME_QUOTA),
+	{ CODE_AT(402, 402, "openrouter_in_flight_budget", OUTCOME_RATE_LIMITED) },
+	{ STATUS(402, 402, OUTCOME_QUOTA) },
+	{ CODE("insufficient_quota", OUTCOME_QUOTA) },
+	{ CODE("credit_balance_exhausted", OUTCOME_QUOTA) },
+	{ CODE("billing_hard_limit_reached", OUTCOME_QUOTA) },
+	{ CODE("billing_error", OUTCOME_QUOTA) },
+	{ CODE("payment_required", OUTCOME_QUOTA) },
+	{ MESSAGE(400, 499, "credit balance is too low", OUTCOME_QUOTA) },
+	{ MESSAGE(400, 499, "exceeded your monthly included credits", OUTCOME_QUOTA) },
 
 	/* One request is larger than the account may send in a minute. */
-	MESSAGE(429, 429, "request too large", OUTCOME_TOO_LARGE),
-	MESSAGE_AND(413, 413, "request too large", "per minute", OUTCOME_TOO_LARGE),
+	{ MESSAGE(429, 429, "request too large", OUTCOME_TOO_LARGE) },
+	{ MESSAGE_AND(413, 413, "request too large", "per minute", OUTCOME_TOO_LARGE) },
 
 	/* 403: moderation, Together's context error, else a lack of permission. */
-	CODE_AT(403, 403, "moderation", OUTCOME_FILTERED),
-	MESSAGE(403, 403, "guardrail", OUTCOME_FILTERED),
-	MESSAGE(403, 403, "context length", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE_AND(403, 403, "tokens", "exceed", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE_AND(403, 403, "tokens", "must be <=", OUTCOME_CONTEXT_TOO_LONG),
-	STATUS(403, 403, OUTCOME_BAD_KEY),
-	CODE("permission_denied", OUTCOME_BAD_KEY),
-	CODE("permission_error", OUTCOME_BAD_KEY),
+	{ CODE_AT(403, 403, "moderation", OUTCOME_FILTERED) },
+	{ MESSAGE(403, 403, "guardrail", OUTCOME_FILTERED) },
+	{ MESSAGE(403, 403, "context length", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE_AND(403, 403, "tokens", "exceed", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE_AND(403, 403, "tokens", "must be <=", OUTCOME_CONTEXT_TOO_LONG) },
+	{ STATUS(403, 403, OUTCOME_BAD_KEY) },
+	{ CODE("permission_denied", OUTCOME_BAD_KEY) },
+	{ CODE("permission_error", OUTCOME_BAD_KEY) },
 
 	/* The model is gone, or was never there. */
-	STATUS(404, 404, OUTCOME_MODEL_GONE),
-	CODE("model_not_found", OUTCOME_MODEL_GONE),
-	CODE("model_not_available", OUTCOME_MODEL_GONE),
-	CODE("model_not_supported", OUTCOME_MODEL_GONE),
-	CODE("model_decommissioned", OUTCOME_MODEL_GONE),
-	CODE("unknown_model", OUTCOME_MODEL_GONE),
-	CODE("invalid_model", OUTCOME_MODEL_GONE),
-	CODE("not_found", OUTCOME_MODEL_GONE),
-	CODE("not_found_error", OUTCOME_MODEL_GONE),
+	{ STATUS(404, 404, OUTCOME_MODEL_GONE) },
+	{ CODE("model_not_found", OUTCOME_MODEL_GONE) },
+	{ CODE("model_not_available", OUTCOME_MODEL_GONE) },
+	{ CODE("model_not_supported", OUTCOME_MODEL_GONE) },
+	{ CODE("model_decommissioned", OUTCOME_MODEL_GONE) },
+	{ CODE("unknown_model", OUTCOME_MODEL_GONE) },
+	{ CODE("invalid_model", OUTCOME_MODEL_GONE) },
+	{ CODE("not_found", OUTCOME_MODEL_GONE) },
+	{ CODE("not_found_error", OUTCOME_MODEL_GONE) },
 
 	/* A model with a larger window may do. */
-	CODE("context_length_exceeded", OUTCOME_CONTEXT_TOO_LONG),
-	CODE("max_tokens_exceeded", OUTCOME_CONTEXT_TOO_LONG),
-	CODE("token_limit_exceeded", OUTCOME_CONTEXT_TOO_LONG),
-	CODE("string_too_long", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "maximum context length", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "context length", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "context window", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "prompt is too long", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "exceed context limit", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "available context size", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "too many tokens", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE_AND(400, 428, "input token count", "exceeds the maximum number of tokens", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "input tokens exceed", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "inputs tokens + max_new_tokens must be", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "`inputs` tokens + `max_new_tokens` must be", OUTCOME_CONTEXT_TOO_LONG),
-	MESSAGE(400, 428, "please reduce the length", OUTCOME_CONTEXT_TOO_LONG),
+	{ CODE("context_length_exceeded", OUTCOME_CONTEXT_TOO_LONG) },
+	{ CODE("max_tokens_exceeded", OUTCOME_CONTEXT_TOO_LONG) },
+	{ CODE("token_limit_exceeded", OUTCOME_CONTEXT_TOO_LONG) },
+	{ CODE("string_too_long", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "maximum context length", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "context length", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "context window", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "prompt is too long", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "exceed context limit", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "available context size", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "too many tokens", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE_AND(400, 428, "input token count", "exceeds the maximum number of tokens",
+				  OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "input tokens exceed", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "inputs tokens + max_new_tokens must be", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "`inputs` tokens + `max_new_tokens` must be", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "please reduce the length", OUTCOME_CONTEXT_TOO_LONG) },
 
 	/* Refused for its content. */
-	CODE("content_policy_violation", OUTCOME_FILTERED),
-	CODE("content_filter", OUTCOME_FILTERED),
-	CODE("refusal", OUTCOME_FILTERED),
-	MESSAGE(400, 428, "violating our usage policy", OUTCOME_FILTERED),
-	MESSAGE(400, 428, "blocked by guardrail", OUTCOME_FILTERED),
+	{ CODE("content_policy_violation", OUTCOME_FILTERED) },
+	{ CODE("content_filter", OUTCOME_FILTERED) },
+	{ CODE("refusal", OUTCOME_FILTERED) },
+	{ MESSAGE(400, 428, "violating our usage policy", OUTCOME_FILTERED) },
+	{ MESSAGE(400, 428, "blocked by guardrail", OUTCOME_FILTERED) },
 
 	/* Groq: the model wrote no valid JSON or tool call; another try may do. */
-	CODE_AT(400, 400, "json_validate_failed", OUTCOME_PROTOCOL_ERROR),
-	CODE_AT(400, 400, "tool_use_failed", OUTCOME_PROTOCOL_ERROR),
+	{ CODE_AT(400, 400, "json_validate_failed", OUTCOME_PROTOCOL_ERROR) },
+	{ CODE_AT(400, 400, "tool_use_failed", OUTCOME_PROTOCOL_ERROR) },
 
-	STATUS(408, 408, OUTCOME_TIMEOUT),
-	STATUS(409, 409, OUTCOME_RETRYABLE),
-	STATUS(425, 425, OUTCOME_RETRYABLE),
-	STATUS(429, 429, OUTCOME_RATE_LIMITED),
-	STATUS(498, 499, OUTCOME_RETRYABLE),
-	STATUS(400, 499, OUTCOME_BAD_REQUEST),
-	STATUS(504, 504, OUTCOME_TIMEOUT),
-	STATUS(524, 524, OUTCOME_TIMEOUT),
+	{ STATUS(408, 408, OUTCOME_TIMEOUT) },
+	{ STATUS(409, 409, OUTCOME_RETRYABLE) },
+	{ STATUS(425, 425, OUTCOME_RETRYABLE) },
+	{ STATUS(429, 429, OUTCOME_RATE_LIMITED) },
+	{ STATUS(498, 499, OUTCOME_RETRYABLE) },
+	{ STATUS(400, 499, OUTCOME_BAD_REQUEST) },
+	{ STATUS(504, 504, OUTCOME_TIMEOUT) },
+	{ STATUS(524, 524, OUTCOME_TIMEOUT) },
 
 	/* Codes whose status says less than they do: 5xx, and errors in a 200. */
-	CODE("timeout", OUTCOME_TIMEOUT),
-	CODE("timeout_error", OUTCOME_TIMEOUT),
-	CODE("deadline_exceeded", OUTCOME_TIMEOUT),
-	CODE("rate_limit_exceeded", OUTCOME_RATE_LIMITED),
-	CODE("rate_limit_error", OUTCOME_RATE_LIMITED),
-	CODE("resource_exhausted", OUTCOME_RATE_LIMITED),
-	CODE_AT(200, 299, "invalid_request", OUTCOME_BAD_REQUEST),
-	CODE_AT(200, 299, "invalid_request_error", OUTCOME_BAD_REQUEST),
-	CODE_AT(200, 299, "invalid_prompt", OUTCOME_BAD_REQUEST),
-	STATUS(200, 299, OUTCOME_RETRYABLE),
-	STATUS(500, 999, OUTCOME_RETRYABLE),
+	{ CODE("timeout", OUTCOME_TIMEOUT) },
+	{ CODE("timeout_error", OUTCOME_TIMEOUT) },
+	{ CODE("deadline_exceeded", OUTCOME_TIMEOUT) },
+	{ CODE("rate_limit_exceeded", OUTCOME_RATE_LIMITED) },
+	{ CODE("rate_limit_error", OUTCOME_RATE_LIMITED) },
+	{ CODE("resource_exhausted", OUTCOME_RATE_LIMITED) },
+	{ CODE_AT(200, 299, "invalid_request", OUTCOME_BAD_REQUEST) },
+	{ CODE_AT(200, 299, "invalid_request_error", OUTCOME_BAD_REQUEST) },
+	{ CODE_AT(200, 299, "invalid_prompt", OUTCOME_BAD_REQUEST) },
+	{ STATUS(200, 299, OUTCOME_RETRYABLE) },
+	{ STATUS(500, 999, OUTCOME_RETRYABLE) },
 
 	/* Redirects are not followed; nothing else is an answer. */
-	STATUS(0, 999, OUTCOME_PROTOCOL_ERROR),
+	{ STATUS(0, 999, OUTCOME_PROTOCOL_ERROR) },
 };
 
 static bool
@@ -223,7 +210,9 @@ add_code(Failure *failure, const JsonbValue *value)
 static void
 add_member_codes(Failure *failure, JsonbContainer *object)
 {
-	static const char *const members[] = { "code", "error_type", "type", "status", "reason", "limit_source" };
+	static const char *const members[] = {
+		"code", "error_type", "type", "status", "reason", "limit_source"
+	};
 
 	for (int i = 0; i < (int) lengthof(members); i++)
 		add_code(failure, json_member(object, members[i]));

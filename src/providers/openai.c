@@ -9,7 +9,7 @@
  */
 #include "providers/openai.h"
 
-#include "chat/encoding.h"
+#include "base/encoding.h"
 #include "chat/json.h"
 #include "providers/failure.h"
 

@@ -9,7 +9,7 @@
  */
 #include "chat/json.h"
 #include "providers/openai.h"
-#include "utils/timestamp.h"
+#include "datatype/timestamp.h"
 
 /* Copy the members of an object, but for a NULL-terminated list of names. */
 static void

@@ -8,7 +8,6 @@
 #include "providers/retry_after.h"
 
 #include "utils/datetime.h"
-#include "utils/timestamp.h"
 
 #define MAX_WAIT_MS (INT64CONST(31) * 24 * 3600 * 1000)
 

@@ -40,7 +40,7 @@ echo "fuzz: building"
 "$clang" -std=gnu11 -O1 -g -fPIC -shared -fno-omit-frame-pointer -fno-sanitize-recover=undefined \
     -fsanitize=address,undefined,fuzzer-no-link -shared-libasan -Wl,-Bsymbolic -Wno-ignored-attributes \
     -I../../src -isystem "$("$pg_config" --includedir-server)" -o "$work/fuzz.so" \
-    fuzz.c ../../src/base/errors.c ../../src/chat/*.c ../../src/providers/*.c \
+    fuzz.c ../../src/base/{encoding,errors}.c ../../src/chat/*.c ../../src/providers/*.c \
     -Wl,--whole-archive "$driver" -Wl,--no-whole-archive -lstdc++ -lm
 
 # The sanitizer starts itself with the first allocation, and asks the dynamic linker for a symbol then; inside gettext, as

@@ -6,7 +6,7 @@
  * lacks.  Here they are called so that they stop there instead; the character
  * is replaced and the conversion goes on.
  */
-#include "chat/encoding.h"
+#include "base/encoding.h"
 
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
