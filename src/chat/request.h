@@ -11,50 +11,51 @@
 
 typedef enum ByokMode
 {
-	BYOK_PREFER,				/* user keys first, platform keys after */
+	BYOK_PREFER, /* user keys first, platform keys after */
 	BYOK_ONLY,
 	BYOK_NEVER
 } ByokMode;
 
 typedef enum FallbackScope
 {
-	FALLBACK_UNSET,				/* not said: the setting decides */
-	FALLBACK_RULES,				/* only models that a rule names */
-	FALLBACK_LEVEL				/* then other models of the level, by price */
+	FALLBACK_UNSET, /* not said: the setting decides */
+	FALLBACK_RULES, /* only models that a rule names */
+	FALLBACK_LEVEL	/* then other models of the level, by price */
 } FallbackScope;
 
 /* options->'router' */
 typedef struct RouterOptions
 {
-	int			timeout_ms;		/* whole call; 0: llm_router.request_timeout */
-	int			max_attempts;	/* 0: llm_router.max_attempts */
-	Jsonb	   *tags;			/* an object of at most 8 kB as text, or NULL */
-	ByokMode	byok;
-	char	   *user_id;		/* or NULL */
+	int			  timeout_ms;	/* whole call; 0: llm_router.request_timeout */
+	int			  max_attempts; /* 0: llm_router.max_attempts */
+	Jsonb		 *tags;			/* an object of at most 8 kB as text, or NULL */
+	ByokMode	  byok;
+	char		 *user_id; /* or NULL */
 	FallbackScope fallback_scope;
-	bool		return_errors;	/* on_error = return */
-	Jsonb	   *extra;			/* an object merged into the wire body, or NULL */
+	bool		  return_errors; /* on_error = return */
+	Jsonb		 *extra;		 /* an object merged into the wire body, or NULL */
 } RouterOptions;
 
 #define REQUEST_MAX_TAGS_BYTES 8192
 
 typedef struct ChatRequest
 {
-	Jsonb	   *messages;		/* OpenAI's array, checked */
+	Jsonb *messages; /* OpenAI's array, checked */
 
 	/*
 	 * Every other OpenAI parameter that was given (options over the members of
 	 * a whole request object), checked for name and type; without messages,
-	 * model, router, stream, max_tokens and max_completion_tokens.  Never NULL.
+	 * model, router, stream, stream_options, max_tokens and
+	 * max_completion_tokens.  Never NULL.
 	 */
-	Jsonb	   *params;
-	char	   *model;			/* "model" of a request object or options; or NULL */
-	int64		max_output_tokens;	/* 0: not given */
-	int			choices;		/* n; 1 when not given */
-	bool		needs_tools;
-	bool		needs_vision;
-	bool		needs_json_schema;
-	int64		input_tokens;	/* upper estimate */
+	Jsonb		 *params;
+	char		 *model;			 /* "model" of a request object or options; or NULL */
+	int64		  max_output_tokens; /* 0: not given */
+	int			  choices;			 /* n; 1 when not given */
+	bool		  needs_tools;
+	bool		  needs_vision;
+	bool		  needs_json_schema;
+	int64		  input_tokens; /* upper estimate */
 	RouterOptions router;
 } ChatRequest;
 
@@ -76,4 +77,4 @@ extern bool chat_request_parse(Jsonb *messages, Jsonb *options,
 /* The messages array for a bare prompt, as llm_ask sends it. */
 extern Jsonb *chat_messages_from_prompt(const char *prompt, int length);
 
-#endif							/* LLM_ROUTER_REQUEST_H */
+#endif /* LLM_ROUTER_REQUEST_H */

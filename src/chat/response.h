@@ -11,10 +11,10 @@
 /* What an adapter makes of a good answer. */
 typedef struct ChatAnswer
 {
-	Jsonb	   *completion;		/* a valid chat.completion, without llm_router */
-	TokenUsage	usage;
-	Money		reported_cost;	/* what the provider says it charged, or MONEY_UNKNOWN */
-	char	   *finish_reason;	/* of the first choice */
+	Jsonb	  *completion; /* a valid chat.completion, without llm_router */
+	TokenUsage usage;
+	Money	   reported_cost; /* what the provider says it charged, or MONEY_UNKNOWN */
+	char	  *finish_reason; /* of the first choice */
 } ChatAnswer;
 
 /*
@@ -30,4 +30,4 @@ extern Jsonb *chat_response_annotate(Jsonb *completion, Jsonb *router);
  */
 extern text *chat_response_text(Jsonb *response);
 
-#endif							/* LLM_ROUTER_RESPONSE_H */
+#endif /* LLM_ROUTER_RESPONSE_H */
