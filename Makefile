@@ -6,8 +6,8 @@
 # The version stands in llm_router.control and nowhere else.
 
 EXTENSION = llm_router
-VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" llm_router.control)
-INSTALL_SCRIPT = $(EXTENSION)--$(VERSION).sql
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" llm_router.control)
+VERSIONED_SQL = $(EXTENSION)--$(EXTVERSION).sql
 
 MODULE_big = llm_router
 SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
@@ -15,12 +15,12 @@ OBJS = $(SOURCES:.c=.o)
 DEPENDENCIES = $(OBJS:.o=.d)
 PGFILEDESC = "llm_router - LLM gateway"
 
-DATA_built = $(INSTALL_SCRIPT)
+DATA_built = $(VERSIONED_SQL)
 DATA = $(sort $(wildcard sql/upgrade/*.sql))
 EXTRA_CLEAN = $(DEPENDENCIES) $(EXTENSION)--*.sql results regression.diffs regression.out
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
-REGRESS_OPTS = --encoding=UTF8 --no-locale
+REGRESS_OPTS = --encoding=UTF8
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -52,8 +52,8 @@ include $(PGXS)
 -include $(DEPENDENCIES)
 
 # The parts in the order of their names, which their numbers give.
-$(INSTALL_SCRIPT): $(sort $(wildcard sql/install/*.sql)) $(EXTENSION).control
-	@{ echo '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp
+$(VERSIONED_SQL): $(sort $(wildcard sql/install/*.sql)) $(EXTENSION).control
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp
 	@mv $@.tmp $@
 
 .PHONY: help lint-flags installcheck pgtapcheck tapcheck test lint format bench fuzz quickstart sanitize valgrind
@@ -69,7 +69,8 @@ PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 PROVE_FLAGS =
 
 installcheck: ## pg_regress (after make install; REGRESS=name for one)
-	$(TEST_ENV) bash test/with_server.sh $(pg_regress_installcheck) $(REGRESS_OPTS) $(REGRESS)
+	$(TEST_ENV) bash test/with_server.sh $(top_builddir)/src/test/regress/pg_regress --inputdir=. \
+		--bindir='$(bindir)' $(REGRESS_OPTS) $(REGRESS)
 
 pgtapcheck: ## pgTAP (PGTAP_TESTS=test/pgtap/x.sql for one)
 	$(TEST_ENV) bash test/pgtap.sh $(PROVE_FLAGS) $(PGTAP_TESTS)

@@ -89,3 +89,37 @@ wait_for() {
         sleep 0.1
     done
 }
+
+# Root's runs of the big scripts happen in a copy of the project which the server's user owns: a checkout in /root or
+# owned by root stays as it is, nothing is built as root, and one way of running serves root and everybody else.
+work_copy() { echo "/var/cache/llm_router/$(printf %s "$PROJECT" | cksum | cut -d' ' -f1)"; }
+
+# run_in_work_copy SCRIPT ARGUMENT...: runs test/SCRIPT of the copy, first bringing the copy up to date.
+run_in_work_copy() {
+    local copy signature script=$1
+    shift
+    copy=$(work_copy)
+    signature=$(find "$PROJECT" -path '*/.git' -prune -o -path "$CACHE" -prune -o -type f -printf '%p %s %T@\n' | cksum)
+    if [ "$(cat "$copy/.cache/copied" 2>/dev/null || true)" != "$signature" ]; then
+        say "copying the project to $copy, to build and run it there as user postgres"
+        copy_tree "$copy"
+        mkdir -p "$copy/.cache"
+        echo "$signature" >"$copy/.cache/copied"
+        chown -R postgres: "$copy"
+    fi
+    cd "$copy" || return 1
+    as_server_user bash "$copy/test/$script" "$@"
+}
+
+# Builds the project and installs it into the private copy of PostgreSQL whose pg_config it prints; make's messages go
+# to the standard error. Nothing is installed when nothing changed.
+build_and_install() {
+    local pg_config
+    pg_config=$(bash "$PROJECT/test/lib/private_postgres.sh" "$CACHE/postgres") || return 1
+    make -s -j2 -C "$PROJECT" PG_CONFIG="$pg_config" >&2 || return 1
+    if ! cmp -s "$PROJECT/llm_router.so" "$("$pg_config" --pkglibdir)/llm_router.so" ||
+        ! cmp -s "$PROJECT"/llm_router--*.sql "$("$pg_config" --sharedir)"/extension/llm_router--*.sql; then
+        make -s -C "$PROJECT" PG_CONFIG="$pg_config" install >&2 || return 1
+    fi
+    echo "$pg_config"
+}

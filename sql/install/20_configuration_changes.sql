@@ -1,0 +1,52 @@
+-- Every process routes by its own snapshot of the configuration, and these
+-- triggers tell all of them when to load it anew. Row triggers rather than
+-- statement triggers, and ENABLE ALWAYS, because logical replication and replica
+-- mode fire only those. Each UPDATE trigger names the columns that routing reads,
+-- so that the results of health checks do not throw snapshots away.
+
+CREATE FUNCTION llm_config_changed()
+RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION llm_config_changed() IS
+	'Trigger function: at commit, makes every process load the routing configuration anew.';
+
+CREATE TRIGGER llm_providers_changed
+	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER llm_providers_truncated AFTER TRUNCATE ON llm_providers
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE llm_providers ENABLE ALWAYS TRIGGER llm_providers_changed;
+ALTER TABLE llm_providers ENABLE ALWAYS TRIGGER llm_providers_truncated;
+
+CREATE TRIGGER llm_models_changed
+	AFTER INSERT OR DELETE OR UPDATE ON llm_models
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER llm_models_truncated AFTER TRUNCATE ON llm_models
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE llm_models ENABLE ALWAYS TRIGGER llm_models_changed;
+ALTER TABLE llm_models ENABLE ALWAYS TRIGGER llm_models_truncated;
+
+CREATE TRIGGER llm_routing_rules_changed
+	AFTER INSERT OR DELETE OR UPDATE ON llm_routing_rules
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER llm_routing_rules_truncated AFTER TRUNCATE ON llm_routing_rules
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE llm_routing_rules ENABLE ALWAYS TRIGGER llm_routing_rules_changed;
+ALTER TABLE llm_routing_rules ENABLE ALWAYS TRIGGER llm_routing_rules_truncated;
+
+CREATE TRIGGER llm_tiers_changed
+	AFTER INSERT OR DELETE OR UPDATE ON llm_tiers
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER llm_tiers_truncated AFTER TRUNCATE ON llm_tiers
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE llm_tiers ENABLE ALWAYS TRIGGER llm_tiers_changed;
+ALTER TABLE llm_tiers ENABLE ALWAYS TRIGGER llm_tiers_truncated;
+
+CREATE TRIGGER llm_provider_keys_changed
+	AFTER INSERT OR DELETE OR UPDATE ON llm_provider_keys
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER llm_provider_keys_truncated AFTER TRUNCATE ON llm_provider_keys
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_changed;
+ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_truncated;

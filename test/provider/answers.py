@@ -1,0 +1,144 @@
+"""Completions: deterministic answers to valid requests, built from the SDK's own types.
+
+Unless a script says otherwise the answer echoes the last message, a tool is called when it must be or when the last
+user message says `call NAME`, and a JSON answer is the smallest value that fits the schema. Tokens are counted by a
+rule that a test can do in its head; see README.md.
+"""
+
+import json
+import re
+
+from openai.types.chat import ChatCompletion
+
+import rules
+
+CREATED = 1764000000
+"""Every answer's time of creation, so that answers can be compared as a whole."""
+
+_BYTES_A_TOKEN = 4
+_TOKENS_A_MESSAGE = 3
+_COST_A_TOKEN = 0.000001
+
+
+def count_text(text):
+    """Tokens of a text: its UTF-8 bytes divided by four, rounded up."""
+    return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)
+
+
+def count_prompt(body):
+    """Tokens of a request: its texts and tools, three for each message, three for the answer's beginning."""
+    texts = [rules.text_of(message) for message in body["messages"]]
+    calls = [call["function"]["arguments"] for message in body["messages"] for call in message.get("tool_calls") or []
+             if "function" in call]
+    tools = [json.dumps(body["tools"])] if body.get("tools") else []
+    counted = (text if isinstance(text, str) else json.dumps(text) for text in texts + calls + tools)
+    return sum(map(count_text, counted)) + _TOKENS_A_MESSAGE * (len(body["messages"]) + 1)
+
+
+def complete(body, dialect, behaviour, number):
+    """The chat.completion (a dict) for a valid request; `number` is the request's own."""
+    message, finish_reason = _message(body, dialect, behaviour, number)
+    produced = (message.get("content") or "") + "".join(
+        call["function"]["arguments"] for call in message.get("tool_calls", []))
+    choice = {"message": message, "logprobs": None, "finish_reason": finish_reason}
+    answer = {
+        "id": f"chatcmpl-simulated-{number}", "object": "chat.completion", "created": CREATED, "model": body["model"],
+        "choices": [{"index": index, **choice} for index in range(body.get("n") or 1)],
+        "usage": _usage(body, dialect, count_text(produced) * (body.get("n") or 1), behaviour.usage)}
+    if dialect.name == "openai" and body.get("service_tier"):
+        answer["service_tier"] = "default" if body["service_tier"] == "auto" else body["service_tier"]
+    answer = ChatCompletion.model_validate(answer, strict=True).model_dump(mode="json", exclude_unset=True)
+    if behaviour.finish_reason:
+        for choice in answer["choices"]:
+            choice["finish_reason"] = behaviour.finish_reason
+    return answer
+
+
+def _message(body, dialect, behaviour, number):
+    """The answer's message and why it ended."""
+    message = {"role": "assistant", "content": None, "refusal": None}
+    if behaviour.refusal is not None:
+        return {**message, "refusal": behaviour.refusal}, "stop"
+    if behaviour.huge_mb:
+        return {**message, "content": "a" * (behaviour.huge_mb << 20)}, "stop"
+    if behaviour.content is not None:
+        return {**message, "content": behaviour.content}, "stop"
+    calls = behaviour.tool_calls or _wanted_calls(body, dialect, number)
+    if calls:
+        return {**message, "tool_calls": calls}, "tool_calls"
+    content, finish_reason = _limited(_content(body), body)
+    return {**message, "content": content}, finish_reason
+
+
+def _wanted_calls(body, dialect, number):
+    """The tool call that the request asks for, as a list of none or one."""
+    tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools") or [] if "function" in tool}
+    choice, last = body.get("tool_choice", "auto"), body["messages"][-1]
+    if not tools or choice == "none":
+        return []
+    asked = re.search(r"\bcall ([\w-]+)", rules.text_of(last)) if last["role"] == "user" else None
+    if isinstance(choice, dict) and "function" in choice:
+        name = choice["function"]["name"]
+    elif asked and asked[1] in tools:
+        name = asked[1]
+    elif choice in ("required", "any"):
+        name = next(iter(tools))
+    else:
+        return []
+    arguments = json.dumps(sample(tools[name].get("parameters") or {"type": "object"}))
+    return [{"id": dialect.call_id(f"{number} {name}"), "type": "function",
+             "function": {"name": name, "arguments": arguments}}]
+
+
+def _content(body):
+    last = body["messages"][-1]
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        return json.dumps(sample(wanted["json_schema"].get("schema", {})))
+    if wanted.get("type") == "json_object":
+        return json.dumps({"echo": rules.text_of(last)}, ensure_ascii=False)
+    return f"You said: {rules.text_of(last)}" if last["role"] != "tool" else f"The tool said: {rules.text_of(last)}"
+
+
+def _limited(content, body):
+    """The content up to a stop sequence and the output limit, with the finish reason."""
+    stops = body.get("stop") or []
+    for stop in [stops] if isinstance(stops, str) else stops:
+        content = content.split(stop, 1)[0]
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    if limit and count_text(content) > limit:
+        return content.encode()[:limit * _BYTES_A_TOKEN].decode("utf-8", "ignore"), "length"
+    return content, "stop"
+
+
+def _usage(body, dialect, completion_tokens, scripted):
+    """The usage, with `scripted` members merged in; the total follows the scripted counts."""
+    usage = {"prompt_tokens": count_prompt(body), "completion_tokens": completion_tokens,
+             "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
+    for member, group in (("cached_tokens", "prompt_tokens_details"), ("cache_write_tokens", "prompt_tokens_details"),
+                          ("reasoning_tokens", "completion_tokens_details")):
+        if member in scripted:
+            usage[group][member] = scripted[member]
+            scripted = {key: value for key, value in scripted.items() if key != member}
+    usage.update(scripted)
+    usage.setdefault("total_tokens", usage["prompt_tokens"] + usage["completion_tokens"])
+    if dialect.reports_cost:
+        usage.setdefault("cost", round(usage["total_tokens"] * _COST_A_TOKEN, 9))
+    return usage
+
+
+def sample(schema):
+    """The smallest value that fits a JSON schema made of the common keywords."""
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "anyOf" in schema:
+        return sample(schema["anyOf"][0])
+    kind = schema.get("type", "object" if "properties" in schema else "null")
+    kind = kind[0] if isinstance(kind, list) else kind
+    if kind == "object":
+        return {name: sample(inner) for name, inner in schema.get("properties", {}).items()}
+    if kind == "array":
+        return [sample(schema.get("items", {}))] * schema.get("minItems", 0)
+    return {"string": "text", "integer": 1, "number": 1.5, "boolean": True}.get(kind)
