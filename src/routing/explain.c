@@ -22,7 +22,7 @@ date_to_string(DateADT date)
 
 /* Why an eligible candidate stands where it stands. */
 static char *
-place_reason(const Plan *plan, const PlanEntry *entry)
+place_reason(const RoutePlan *plan, const PlanEntry *entry)
 {
 	switch (entry->reason)
 	{
@@ -39,7 +39,7 @@ place_reason(const Plan *plan, const PlanEntry *entry)
 }
 
 static char *
-context_window_reason(const Plan *plan, const CatalogModel *model)
+context_window_reason(const RoutePlan *plan, const CatalogModel *model)
 {
 	if (plan->max_output_tokens == 0)
 		return psprintf("about %lld prompt tokens do not fit into its context window of %lld",
@@ -50,7 +50,7 @@ context_window_reason(const Plan *plan, const CatalogModel *model)
 }
 
 static char *
-exclusion_reason(const Plan *plan, const PlanEntry *entry)
+exclusion_reason(const RoutePlan *plan, const PlanEntry *entry)
 {
 	const CatalogModel *model = entry->model;
 
@@ -89,7 +89,7 @@ exclusion_reason(const Plan *plan, const PlanEntry *entry)
 }
 
 char *
-route_reason(const Plan *plan, const PlanEntry *entry)
+route_reason(const RoutePlan *plan, const PlanEntry *entry)
 {
 	if (!entry->eligible)
 		return exclusion_reason(plan, entry);
@@ -107,7 +107,7 @@ route_reason(const Plan *plan, const PlanEntry *entry)
  */
 
 static const PlanEntry *
-first_without_key(const Plan *plan)
+first_without_key(const RoutePlan *plan)
 {
 	for (int i = 0; i < plan->nentries; i++)
 	{
@@ -119,7 +119,7 @@ first_without_key(const Plan *plan)
 }
 
 static bool
-no_candidates(const Plan *plan, LlmError *error)
+no_candidates(const RoutePlan *plan, LlmError *error)
 {
 	error_set(error, ERRCODE_LLM_NOTHING_ELIGIBLE,
 			  "no model has power level %s, and no routing rule of tier %s names one",
@@ -128,7 +128,7 @@ no_candidates(const Plan *plan, LlmError *error)
 }
 
 bool
-route_nothing_eligible(const Plan *plan, LlmError *error)
+route_nothing_eligible(const RoutePlan *plan, LlmError *error)
 {
 	const PlanEntry *keyless = first_without_key(plan);
 	const PlanEntry *first = keyless ? keyless : plan->entries;
@@ -202,8 +202,8 @@ provider_of_full_name(const Catalog *catalog, const char *name)
 static char *
 list_known(const Catalog *catalog, const CatalogProvider *provider)
 {
-	const char **names = palloc_array(const char *,
-									  catalog->nmodels + catalog->nproviders + 1);
+	const char **names = palloc(sizeof(const char *) *
+								(catalog->nmodels + catalog->nproviders + 1));
 	int			 nnames = 0;
 
 	if (provider == NULL)
@@ -226,7 +226,7 @@ list_known(const Catalog *catalog, const CatalogProvider *provider)
 static const char *
 nearest_model(const Catalog *catalog, const char *name)
 {
-	const char **names = palloc_array(const char *, 2 * catalog->nmodels + 1);
+	const char **names = palloc(sizeof(const char *) * (2 * catalog->nmodels + 1));
 
 	for (int i = 0; i < catalog->nmodels; i++)
 	{
@@ -257,7 +257,7 @@ explain_unknown_model(const Catalog *catalog, const char *name, LlmError *error)
 bool
 explain_unknown_tier(const Catalog *catalog, const RouteCaller *caller, LlmError *error)
 {
-	const char **names = palloc_array(const char *, catalog->ntiers + 1);
+	const char **names = palloc(sizeof(const char *) * (catalog->ntiers + 1));
 
 	for (int i = 0; i < catalog->ntiers; i++)
 		names[i] = catalog->tiers[i].name;

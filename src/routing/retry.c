@@ -67,7 +67,7 @@ backoff_ms(int tries, double random)
 }
 
 static bool
-is_next(const Plan *plan, int entry, int other, NextCandidate next)
+is_next(const RoutePlan *plan, int entry, int other, NextCandidate next)
 {
 	const PlanEntry *from = &plan->entries[entry];
 	const PlanEntry *to = &plan->entries[other];
@@ -89,7 +89,7 @@ is_next(const Plan *plan, int entry, int other, NextCandidate next)
 
 /* The next eligible entry that fits, or -1. */
 static int
-find_next(const Plan *plan, int entry, NextCandidate next)
+find_next(const RoutePlan *plan, int entry, NextCandidate next)
 {
 	for (int other = entry + 1; other < plan->neligible; other++)
 	{
@@ -123,7 +123,7 @@ may_retry(const RetryRule *rule, const RetryState *state, int64 retry_after_ms,
 }
 
 RetryDecision
-retry_decide(const Plan *plan, const RetryState *state, Outcome outcome,
+retry_decide(const RoutePlan *plan, const RetryState *state, Outcome outcome,
 			 int64 retry_after_ms, bool do_not_retry)
 {
 	const RetryRule *rule = &rules[outcome];

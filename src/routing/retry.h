@@ -40,7 +40,7 @@ typedef struct RetryDecision
  * x-should-retry: false said.  The rules stand in one table in retry.c and in
  * doc/routing.md.
  */
-extern RetryDecision retry_decide(const Plan *plan, const RetryState *state,
+extern RetryDecision retry_decide(const RoutePlan *plan, const RetryState *state,
 								  Outcome outcome, int64 retry_after_ms,
 								  bool do_not_retry);
 

@@ -33,7 +33,7 @@ typedef struct Planner
 	const RouteCaller *caller;
 	const CatalogTier *tier;
 	uint8			  *placed; /* by place in catalog->models */
-	Plan			  *plan;
+	RoutePlan			  *plan;
 	PlanEntry		  *excluded; /* moved behind the eligible ones at the end */
 	int				   nexcluded;
 } Planner;
@@ -358,7 +358,7 @@ choose_level(const Planner *planner, const char *asked, PowerLevel *level,
 
 static Planner
 planner_create(const Catalog *catalog, const ChatRequest *request,
-			   const RouteCaller *caller, const CatalogTier *tier, Plan *plan)
+			   const RouteCaller *caller, const CatalogTier *tier, RoutePlan *plan)
 {
 	/* Twice: with the user's key and with the platform's. */
 	int		capacity = 2 * Max(catalog->nmodels, 1);
@@ -373,17 +373,17 @@ planner_create(const Catalog *catalog, const ChatRequest *request,
 	plan->tier = tier->name;
 	plan->input_tokens = request->input_tokens;
 	plan->max_output_tokens = request->max_output_tokens;
-	plan->entries = palloc_array(PlanEntry, capacity);
+	plan->entries = palloc(sizeof(PlanEntry) * capacity);
 	plan->nentries = plan->neligible = 0;
-	planner.excluded = palloc_array(PlanEntry, capacity);
-	planner.placed = palloc0_array(uint8, capacity);
+	planner.excluded = palloc(sizeof(PlanEntry) * capacity);
+	planner.placed = palloc0(capacity);
 	return planner;
 }
 
 static void
 planner_finish(Planner *planner)
 {
-	Plan *plan = planner->plan;
+	RoutePlan *plan = planner->plan;
 
 	memcpy(plan->entries + plan->neligible, planner->excluded,
 		   sizeof(PlanEntry) * planner->nexcluded);
@@ -415,7 +415,7 @@ route_named(Planner *planner, const char *power_level, const char *model,
 bool
 route_plan(const Catalog *catalog, const ChatRequest *request,
 		   const char *power_level, const char *model, const RouteCaller *caller,
-		   Plan *plan, LlmError *error)
+		   RoutePlan *plan, LlmError *error)
 {
 	const CatalogTier *tier = catalog_tier(catalog, caller->tier);
 	Planner			   planner;

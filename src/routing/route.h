@@ -68,7 +68,7 @@ typedef struct PlanEntry
 	Money estimated_cost;
 } PlanEntry;
 
-typedef struct Plan
+typedef struct RoutePlan
 {
 	PowerLevel	power_level; /* the one that applies; of a named model its own */
 	const char *tier;
@@ -77,7 +77,7 @@ typedef struct Plan
 	PlanEntry  *entries;		   /* eligible ones first, in order; excluded ones after */
 	int			nentries;
 	int			neligible;
-} Plan;
+} RoutePlan;
 
 /* The largest answer that is assumed where neither request nor model has a limit. */
 #define ROUTE_DEFAULT_OUTPUT_TOKENS 4096
@@ -93,16 +93,16 @@ typedef struct Plan
  */
 extern bool route_plan(const Catalog *catalog, const ChatRequest *request,
 					   const char *power_level, const char *model,
-					   const RouteCaller *caller, Plan *plan, LlmError *error);
+					   const RouteCaller *caller, RoutePlan *plan, LlmError *error);
 
 /* The reason of an entry in plain words, palloc'd. */
-extern char *route_reason(const Plan *plan, const PlanEntry *entry);
+extern char *route_reason(const RoutePlan *plan, const PlanEntry *entry);
 
 /*
  * Explain a plan without an eligible entry: LR005 with the exact
  * llm_provider_set_key call when a key is all that is missing, else LR001; with
  * the reason of each candidate in DETAIL.  Always returns false.
  */
-extern bool route_nothing_eligible(const Plan *plan, LlmError *error);
+extern bool route_nothing_eligible(const RoutePlan *plan, LlmError *error);
 
 #endif /* LLM_ROUTER_ROUTE_H */
