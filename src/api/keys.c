@@ -70,7 +70,8 @@ find_provider(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown provider \"%s\"", name),
-			 nearest ? errhint("Did you mean \"%s\"?", nearest) : errhint("SELECT name FROM llm_providers lists them; llm_provider_add makes one.")));
+			 nearest ? errhint("Did you mean \"%s\"?", nearest)
+					 : errhint("SELECT name FROM llm_providers lists them.")));
 }
 
 /* Ask the provider; raises LR005 when it refuses the key. */
@@ -85,10 +86,10 @@ validate_key(const CatalogProvider *provider, const char *api_key)
 				(errcode(ERRCODE_LLM_KEY),
 				 errmsg("provider \"%s\" refused the key", provider->name),
 				 errdetail_internal("%s", check.message),
-				 errhint("Nothing was stored. Look for the key in the provider's console, and whether it is active.")));
+				 errhint("Nothing was stored. Look in the provider's console whether the key is active.")));
 	if (check.verdict == KEY_UNKNOWN)
 		ereport(WARNING,
-				(errmsg("the key of provider \"%s\" was stored without a check", provider->name),
+				(errmsg("the key of provider \"%s\" is stored without a check", provider->name),
 				 errdetail_internal("%s", check.message)));
 }
 
@@ -116,7 +117,8 @@ store_platform_key(const CatalogProvider *provider, const char *api_key)
 	values[0] = Int32GetDatum(provider->id);
 	values[1] = CStringGetTextDatum(token);
 	execute(psprintf("INSERT INTO %s (provider_id, encrypted_api_key) VALUES ($1, $2)"
-					 " ON CONFLICT (provider_id) DO UPDATE SET encrypted_api_key = EXCLUDED.encrypted_api_key",
+					 " ON CONFLICT (provider_id) DO UPDATE"
+					 " SET encrypted_api_key = EXCLUDED.encrypted_api_key",
 					 extension_table("llm_provider_keys")),
 			2, types, values, NULL);
 }

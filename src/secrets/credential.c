@@ -64,7 +64,7 @@ credential_valid(const char *api_key, LlmError *error)
 				continue;
 			error_set(error, ERRCODE_INVALID_PARAMETER_VALUE,
 					  "the API key has a space or a character that no key has");
-			return error_hint(error, "Look for a line end, spaces or quotes that were copied along with the key.");
+			return error_hint(error, "Look for line ends, spaces or quotes that were copied along with it.");
 		}
 		return true;
 	}

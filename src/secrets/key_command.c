@@ -74,7 +74,9 @@ read_output(int fd, char *output, size_t size)
 
 		if (left <= 0)
 			return psprintf("did not finish within %d s", COMMAND_TIMEOUT_MS / 1000);
-		WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, fd, left, compat_wait_event("LlmRouterKeyCommand"));
+		WaitLatchOrSocket(MyLatch,
+						  WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						  fd, left, compat_wait_event("LlmRouterKeyCommand"));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 

@@ -45,6 +45,10 @@
 #define ENVIRONMENT_VARIABLE "LLM_ROUTER_MASTER_KEY"
 #define GENERATED_FILE		 "llm_router_master.key"
 
+/* For hints. */
+#define SOURCES \
+	"llm_router.master_key_file, llm_router.master_key_command or " ENVIRONMENT_VARIABLE
+
 #define MAX_MASTER_KEYS	 32
 #define MAX_SOURCE_BYTES 16384 /* keys and comments together */
 #define COMMAND_RETRY_MS 10000 /* after the command failed */
@@ -414,13 +418,13 @@ keyring_usable(LlmError *error)
 	{
 		error_set(error, ERRCODE_LLM_MASTER_KEY, "the master key cannot be used: %s",
 				  current.problem);
-		return error_hint(error, "An administrator has to correct the source of the master key; see llm_doctor().");
+		return error_hint(error, "An administrator has to correct its source; see llm_doctor().");
 	}
 	if (current.nkeys == 0)
 	{
 		error_set(error, ERRCODE_LLM_MASTER_KEY, "no master key is configured");
-		return error_hint(error, "Set llm_router.master_key_file, llm_router.master_key_command or the server's environment variable %s to the key that sealed the stored keys, or bring back the file %s in the data directory.",
-						  ENVIRONMENT_VARIABLE, GENERATED_FILE);
+		return error_hint(error, "Bring back the key that sealed the stored keys, as " SOURCES
+								 " or as the file " GENERATED_FILE " in the data directory.");
 	}
 	return true;
 }
@@ -515,7 +519,8 @@ write_new_file(const char *path, const char *text)
 bool
 keyring_generate(LlmError *error)
 {
-	static const char comment[] = "# Master key of llm_router. Without it the stored provider keys are lost: keep a copy elsewhere.\n";
+	static const char comment[] = "# Master key of llm_router. Without it the stored keys are lost: "
+								  "keep a copy elsewhere.\n";
 	uint8			  key[FERNET_KEY_BYTES];
 	char			  encoded[FERNET_KEY_LENGTH + 1];
 	char			  text[sizeof(comment) + FERNET_KEY_LENGTH + 1];
@@ -551,7 +556,8 @@ keyring_seal(const char *plain, size_t length, char **token, LlmError *error)
 		return false;
 	*token = fernet_seal(current.keys[0], plain, length);
 	if (*token == NULL)
-		return error_set(error, ERRCODE_LLM_MASTER_KEY, "could not encrypt a key: OpenSSL or the random generator failed");
+		return error_set(error, ERRCODE_LLM_MASTER_KEY,
+						 "could not encrypt a key: OpenSSL or the random generator failed");
 	return true;
 }
 
@@ -571,8 +577,7 @@ keyring_open(const char *token, char *plain, size_t *length, bool *by_first_key,
 		}
 	}
 	error_set(error, ERRCODE_LLM_MASTER_KEY, "no configured master key opens the stored key");
-	return error_hint(error, "Add the master key that sealed it to the configured ones (llm_router.master_key_file, llm_router.master_key_command or %s), or store the key again.",
-					  ENVIRONMENT_VARIABLE);
+	return error_hint(error, "Add the master key that sealed it to " SOURCES ", or store the key again.");
 }
 
 /* Runs in the postmaster: no locks, nothing that can fail. */

@@ -11,13 +11,18 @@
 
 #define KEYRING_FINGERPRINT_LENGTH 16 /* hex digits */
 
-/* Where the master keys come from, and whether they can be used. */
+/*
+ * Where the master keys come from ("environment", "command", "file" or
+ * "generated file"), and whether they can be used.
+ */
 typedef struct KeyringStatus
 {
-	int			nkeys;										 /* 0: none is configured, or there is a problem */
-	const char *source;										 /* "environment", "command", "file", "generated file" */
-	char	   *problem;									 /* why the keys cannot be used, palloc'd; or NULL */
-	char		fingerprint[KEYRING_FINGERPRINT_LENGTH + 1]; /* of the first key; "" without */
+	int			nkeys; /* 0: none is configured, or there is a problem */
+	const char *source;
+	char	   *problem; /* why the keys cannot be used, palloc'd; or NULL */
+
+	/* Of the first key; "" without keys. */
+	char fingerprint[KEYRING_FINGERPRINT_LENGTH + 1];
 } KeyringStatus;
 
 extern void keyring_status(KeyringStatus *status);

@@ -30,8 +30,8 @@ master_key_lock(void)
 static char *
 recorded_fingerprint(bool *has_keys)
 {
-	char	 *query = psprintf("SELECT master_key_fingerprint, EXISTS (SELECT FROM %s) OR EXISTS (SELECT FROM %s)"
-								   " FROM %s",
+	char	 *query = psprintf("SELECT master_key_fingerprint,"
+								   " EXISTS (SELECT FROM %s) OR EXISTS (SELECT FROM %s) FROM %s",
 							   extension_table("llm_provider_keys"),
 							   extension_table("user_api_keys"),
 							   extension_table("llm_install"));
@@ -84,5 +84,7 @@ master_key_prepare(LlmError *error)
 	error_set(error, ERRCODE_LLM_MASTER_KEY,
 			  "the configured master keys are not those of this database");
 	error_detail(error, "Its keys were sealed with the master key of fingerprint %s.", recorded);
-	return error_hint(error, "Bring that master key back and list it after the new one. If it is lost, delete the rows of llm_provider_keys and user_api_keys, and store the keys again.");
+	return error_hint(error, "Bring that master key back and list it after the new one. If it is lost, "
+							 "delete the rows of llm_provider_keys and user_api_keys, and store the "
+							 "keys again.");
 }
