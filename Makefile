@@ -39,7 +39,7 @@ endif
 PG_CFLAGS = $(WARNINGS) $(SANITIZE)
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server) -isystem $(includedir_internal) -MMD -MP
 PG_LDFLAGS = $(SANITIZE)
-SHLIB_LINK = -lcurl -lcrypto
+SHLIB_LINK = -lcurl -lssl -lcrypto
 
 # installcheck below brings its own server. Bitcode would need the very clang that PostgreSQL was built with, to inline
 # functions that wait on the network. Dependencies come from -MMD: PGXS's own scheme lets equal file names collide.
