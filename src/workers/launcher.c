@@ -25,7 +25,7 @@
 #include "workers/workers.h"
 
 #define AGAIN_MS 1000			/* when a writer could not be started */
-#define TOLD_PATIENCE_MS 30000
+#define TOLD_PATIENCE_MS 20000
 #define TOLD_POLL_MS 50
 #define RESTART_SECONDS 1
 

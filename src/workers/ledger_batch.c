@@ -2,11 +2,13 @@
  * ledger_batch.c
  *		The SQL of the ledger writer.
  *
- * A batch is one statement: it inserts the rows, passing over those that the
- * ledger has already, and adds what it inserted to the rollup.  The records
- * reach it as a named tuplestore (as a trigger's transition table does), so
- * there are no arrays to build and take apart; records of a spill file come
- * through jsonb_populate_recordset and are otherwise treated alike.
+ * A batch is one statement: it inserts the rows and adds what it inserted to
+ * the rollup.  The records reach it as a named tuplestore (as a trigger's
+ * transition table does), so there are no arrays to build and take apart;
+ * records of a spill file come through jsonb_populate_recordset and are
+ * otherwise treated alike.  Those may have been written before, and are then
+ * passed over.  A record from the ring leaves it with the commit, so one that
+ * the ledger has already is a mistake and goes to quarantine as such.
  *
  * The statements are prepared once a process and follow changes of the tables;
  * they name the schema, so after a failure they are made anew (somebody may
@@ -65,7 +67,7 @@ static TupleDesc batch_tupdesc;
  */
 
 static void
-append_insert(StringInfo sql, const char *source)
+append_insert(StringInfo sql, const char *source, const char *on_conflict)
 {
 	StringInfoData columns;
 	StringInfoData values;
@@ -79,11 +81,10 @@ append_insert(StringInfo sql, const char *source)
 						 ledger_columns[i].type == JSONOID ? "::jsonb" : "");
 	}
 	appendStringInfo(sql,
-					 "INSERT INTO %s (id%s) SELECT nextval(%s)%s FROM %s"
-					 " ON CONFLICT DO NOTHING RETURNING *",
+					 "INSERT INTO %s (id%s) SELECT nextval(%s)%s FROM %s %s RETURNING *",
 					 extension_table("llm_usage_logs"), columns.data,
 					 quote_literal_cstr(extension_table("llm_usage_logs_id_seq")),
-					 values.data, source);
+					 values.data, source, on_conflict);
 }
 
 static void
@@ -118,14 +119,14 @@ append_rollup(StringInfo sql, const char *rows)
 }
 
 static SPIPlanPtr
-prepare(const char *source, int nargs, Oid *types)
+prepare(const char *source, const char *on_conflict, int nargs, Oid *types)
 {
 	StringInfoData sql;
 	SPIPlanPtr	plan;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH written AS (");
-	append_insert(&sql, source);
+	append_insert(&sql, source, on_conflict);
 	appendStringInfoString(&sql, ") ");
 	append_rollup(&sql, "written");
 	plan = SPI_prepare(sql.data, nargs, types);
@@ -191,13 +192,16 @@ register_batch(const LedgerBatch *batch)
 static void
 write_ring(const LedgerBatch *batch)
 {
+	TimestampTz *times = palloc(batch->n * sizeof(TimestampTz));
+
 	for (int i = 0; i < batch->n; i++)
-		partitions_ensure(ledger_record(batch->blocks[i])->started_at);
+		times[i] = ledger_record(batch->blocks[i])->started_at;
+	partitions_ensure(times, batch->n);
 	if (batch_tupdesc == NULL)
 		make_tupdesc();
 	register_batch(batch);
 	if (ring_plan == NULL)
-		ring_plan = prepare(BATCH_RELATION, 0, NULL);
+		ring_plan = prepare(BATCH_RELATION, "", 0, NULL);
 	if (SPI_execute_plan(ring_plan, NULL, NULL, false, 0) < 0)
 		elog(ERROR, "could not execute the ledger's insert");
 }
@@ -223,19 +227,21 @@ static void
 ensure_partitions_of_lines(Datum json)
 {
 	Oid			types[] = {TEXTOID};
+	TimestampTz *times;
+	int			n;
 
 	if (SPI_execute_with_args("SELECT DISTINCT (r->>'created_at')::timestamptz FROM jsonb_array_elements($1::jsonb) r",
 							  1, types, &json, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the times of the ledger's records");
-	for (uint64 i = 0, n = SPI_processed; i < n; i++)
+	times = palloc(SPI_processed * sizeof(TimestampTz));
+	for (n = 0; n < (int) SPI_processed; n++)
 	{
-		SPITupleTable *times = SPI_tuptable;
 		bool		isnull;
-		Datum		time = SPI_getbinval(times->vals[i], times->tupdesc, 1, &isnull);
 
-		partitions_ensure(DatumGetTimestampTz(time));
-		SPI_tuptable = times;
+		times[n] = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
+													 1, &isnull));
 	}
+	partitions_ensure(times, n);
 }
 
 static void
@@ -248,7 +254,7 @@ write_lines(const LedgerBatch *batch)
 	if (lines_plan == NULL)
 		lines_plan = prepare(psprintf("jsonb_populate_recordset(NULL::%s, $1::jsonb)",
 									  extension_table("llm_usage_logs")),
-							 1, types);
+							 "ON CONFLICT DO NOTHING", 1, types);
 	if (SPI_execute_plan(lines_plan, &json, NULL, false, 0) < 0)
 		elog(ERROR, "could not execute the ledger's insert");
 }

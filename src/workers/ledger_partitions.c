@@ -17,6 +17,7 @@
 #include "workers/ledger_partitions.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
@@ -152,30 +153,45 @@ make_partition(TimestampTz time, TimestampTz from, TimestampTz to)
 	make_guard(parent);
 }
 
-void
-partitions_ensure(TimestampTz time)
+/* The first of the times that no partition covers, or n; and its gap. */
+static int
+find_uncovered(const TimestampTz *times, int n, TimestampTz *from, TimestampTz *to)
 {
 	Relation	parent = open_parent();
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		month_of(times[i], from, to);
+		if (!time_is_covered(parent, times[i], from, to))
+			break;
+	}
+	table_close(parent, NoLock);
+	return i;
+}
+
+void
+partitions_ensure(const TimestampTz *times, int n)
+{
 	TimestampTz from;
 	TimestampTz to;
-	bool		covered;
+	int			i;
 
-	month_of(time, &from, &to);
-	covered = time_is_covered(parent, time, &from, &to);
-	table_close(parent, covered ? AccessShareLock : NoLock);
-	if (!covered)
-		make_partition(time, from, to);
+	while ((i = find_uncovered(times, n, &from, &to)) < n)
+	{
+		make_partition(times[i], from, to);
+		CommandCounterIncrement();
+	}
 }
 
 void
 partitions_make_ahead(TimestampTz now)
 {
 	TimestampTz from;
-	TimestampTz next;
+	TimestampTz times[2] = {now};
 
-	month_of(now, &from, &next);
-	partitions_ensure(now);
-	partitions_ensure(next);
+	month_of(now, &from, &times[1]);
+	partitions_ensure(times, lengthof(times));
 }
 
 bool

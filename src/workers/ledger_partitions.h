@@ -11,8 +11,8 @@
 
 #include "datatype/timestamp.h"
 
-/* Make sure that a row of that time has a partition. */
-extern void partitions_ensure(TimestampTz time);
+/* Make sure that rows of these times have partitions. */
+extern void partitions_ensure(const TimestampTz *times, int n);
 
 /* The same for this month and the next. */
 extern void partitions_make_ahead(TimestampTz now);

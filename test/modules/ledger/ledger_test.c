@@ -135,6 +135,7 @@ wait_for_commit(const LedgerTicket *ticket)
 /*
  * ledger_test_call(user_id text, duration_ms int, tags text, started_at
  * timestamptz) RETURNS uuid: the request's id, once its row is committed.
+ * Volatile: SELECT ledger_test_call(...) FROM generate_series(1, n) is n calls.
  */
 Datum
 ledger_test_call(PG_FUNCTION_ARGS)
