@@ -32,6 +32,8 @@ outcome_name(Outcome outcome)
 	return outcome_names[outcome];
 }
 
+static char *format_text(const char *format, va_list args) pg_attribute_printf(1, 0);
+
 static char *
 format_text(const char *format, va_list args)
 {

@@ -150,23 +150,29 @@ encoding_append_as_utf8(StringInfo out, const char *string, size_t length)
 }
 
 char *
+encoding_clean_line(char *text, int max_bytes)
+{
+	int			length = (int) strlen(text);
+
+	if (length > max_bytes)
+		text[pg_mbcliplen(text, length, max_bytes)] = '\0';
+	for (char *c = text; *c; c++)
+		if ((unsigned char) *c < ' ' || *c == 0x7f)
+			*c = ' ';
+	return text;
+}
+
+char *
 encoding_line_from_network(const char *bytes, size_t length, int max_bytes)
 {
 	StringInfoData utf8;
 	StringInfoData line;
 
 	/* No encoding makes text so much shorter that four times is too little. */
-	length = Min(length, (size_t) max_bytes * 4);
 	initStringInfo(&utf8);
-	append_repaired_utf8(&utf8, bytes, length);
-	for (int i = 0; i < utf8.len; i++)
-		if ((unsigned char) utf8.data[i] < ' ' || utf8.data[i] == 0x7f)
-			utf8.data[i] = ' ';
-
+	append_repaired_utf8(&utf8, bytes, strnlen(bytes, Min(length, (size_t) max_bytes * 4)));
 	initStringInfo(&line);
 	encoding_append_from_utf8(&line, utf8.data, utf8.len);
 	pfree(utf8.data);
-	if (line.len > max_bytes)
-		line.data[pg_mbcliplen(line.data, line.len, max_bytes)] = '\0';
-	return line.data;
+	return encoding_clean_line(line.data, max_bytes);
 }

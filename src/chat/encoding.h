@@ -38,10 +38,12 @@ extern void encoding_append_from_utf8(StringInfo out, const char *utf8, size_t l
 extern void encoding_append_as_utf8(StringInfo out, const char *string, size_t length);
 
 /*
- * A line of the network's text, for messages: at most max_bytes of it in the
- * database encoding, cut between characters, bytes that are not UTF-8 replaced,
- * control characters turned into spaces.  palloc'd.
+ * Make one line of text in the database encoding, in place: at most max_bytes,
+ * cut between characters, control characters turned into spaces.  Returns text.
  */
+extern char *encoding_clean_line(char *text, int max_bytes);
+
+/* The same of the network's bytes, up to the first NUL.  palloc'd. */
 extern char *encoding_line_from_network(const char *bytes, size_t length, int max_bytes);
 
 #endif							/* LLM_ROUTER_ENCODING_H */

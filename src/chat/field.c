@@ -12,6 +12,9 @@
 /* Names in messages are the caller's: so much of them is shown. */
 #define MAX_SHOWN_NAME 64
 
+/* A table of at most so many names is listed in the hint. */
+#define MAX_LISTED_NAMES 10
+
 FieldPath
 field_member(const FieldPath *parent, const char *member)
 {
@@ -163,6 +166,17 @@ field_check(const FieldRule *rule, const JsonbValue *value,
 	return rule->check == NULL || rule->check(value, path, error);
 }
 
+static char *
+joined_names(const char *const *names, int nnames)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < nnames; i++)
+		appendStringInfo(&text, "%s%s", i > 0 ? ", " : "", names[i]);
+	return text.data;
+}
+
 static bool
 unknown_member(const FieldRule *rules, int nrules, const FieldPath *path, LlmError *error)
 {
@@ -175,6 +189,8 @@ unknown_member(const FieldRule *rules, int nrules, const FieldPath *path, LlmErr
 	field_invalid(error, path, "unknown option");
 	if (nearest)
 		error_hint(error, "Did you mean \"%s\"?", nearest);
+	else if (nrules <= MAX_LISTED_NAMES)
+		error_hint(error, "Available options: %s.", joined_names(names, nrules));
 	else
 		error_hint(error, "Parameters of one provider alone go into options.router.extra.");
 	return false;

@@ -14,31 +14,35 @@
 
 typedef struct HttpLimits
 {
-	int			connect_timeout_ms; /* name look-up, TCP and TLS */
-	int			first_byte_timeout_ms;	/* from the start to the status line */
-	int			timeout_ms;		/* whole transfer */
-	size_t		max_response_bytes; /* body after decoding; headers have 64 kB */
+	int	   connect_timeout_ms;	  /* name look-up, TCP and TLS */
+	int	   first_byte_timeout_ms; /* from the start to the status line */
+	int	   timeout_ms;			  /* whole transfer; bounds the others as well */
+	size_t max_response_bytes;	  /* body after decoding; headers have 64 kB, 500 lines */
 } HttpLimits;
 
 typedef enum HttpFailure
 {
-	HTTP_OK,					/* an answer came, whatever its status */
+	HTTP_OK, /* an answer came, whatever its status */
 	HTTP_CANNOT_RESOLVE,
-	HTTP_CANNOT_CONNECT,
-	HTTP_TLS_FAILED,
-	HTTP_BLOCKED_ADDRESS,		/* refused by the network policy */
+	HTTP_CANNOT_CONNECT,  /* also: cut off, or no common version, in the TLS handshake */
+	HTTP_TLS_FAILED,	  /* the certificate is not trusted, or no authorities to trust */
+	HTTP_BLOCKED_ADDRESS, /* refused by the network policy, before anything was sent */
 	HTTP_TIMEOUT,
 	HTTP_TOO_LARGE,
-	HTTP_BROKEN					/* reset, cut, or not HTTP */
+	HTTP_BROKEN /* reset, cut, or not HTTP */
 } HttpFailure;
 
 typedef struct HttpTransfer HttpTransfer;
 
 /*
  * Start a transfer.  It lives in a child of the current memory context and ends
- * with it (a reset callback aborts it), or with http_free.  wire's secret
- * headers may be wiped as soon as this returns.  Never throws except for lack
- * of memory.
+ * with it (a reset callback aborts it), or with http_free.  wire's headers may
+ * be wiped as soon as this returns; its body is not copied and must stay until
+ * the end.  Nothing is sent before http_wait.  A POST is sent at most once.
+ *
+ * What is wrong with the request or the network ends the transfer, perhaps
+ * before this returns; an ERROR is raised only for lack of memory or of file
+ * descriptors.
  */
 extern HttpTransfer *http_start(const WireRequest *wire, const HttpLimits *limits);
 
@@ -48,15 +52,22 @@ extern bool http_done(const HttpTransfer *transfer);
 /* After the end: why it failed, or HTTP_OK. */
 extern HttpFailure http_failure(const HttpTransfer *transfer);
 
-/* A text for people ("could not connect to 127.0.0.1 port 1: …"); no secrets. */
+/*
+ * Of a failure, a text for people without secrets ("localhost:1: could not
+ * connect: Connection refused"); owned by the transfer.  NULL for HTTP_OK.
+ */
 extern const char *http_message(const HttpTransfer *transfer);
 
-/* Whether the request, or a part of it, may have reached the server. */
+/*
+ * Whether the request, or a part of it, may have reached the server.  Also
+ * while it runs, and in an aborting transaction.
+ */
 extern bool http_was_sent(const HttpTransfer *transfer);
 
 /* The answer, when HTTP_OK; owned by the transfer. */
 extern const WireResponse *http_response(const HttpTransfer *transfer);
 
+/* End it, if it still runs, and free it.  Safe in an aborting transaction. */
 extern void http_free(HttpTransfer *transfer);
 
 /*
@@ -73,6 +84,7 @@ extern void http_wait(int timeout_ms);
  */
 extern bool http_url_allowed(const char *url, LlmError *error);
 
+/* Refuse a libcurl that cannot do all this, when the server starts. */
 extern void http_init(void);
 
-#endif							/* LLM_ROUTER_HTTP_H */
+#endif /* LLM_ROUTER_HTTP_H */

@@ -192,7 +192,7 @@ classify(const Failure *failure)
 	return sign->outcome;
 }
 
-/* Remember a machine code, a string or a number; numbers are not for matching. */
+/* Remember a machine code; numbers repeat the status, or mean nothing here. */
 static void
 add_code(Failure *failure, const JsonbValue *value)
 {
@@ -201,8 +201,7 @@ add_code(Failure *failure, const JsonbValue *value)
 	if (value == NULL || failure->ncodes == MAX_CODES ||
 		value->type != jbvString || value->val.string.len == 0)
 		return;
-	code = encoding_line_from_network(value->val.string.val, value->val.string.len,
-									  MAX_CODE_BYTES);
+	code = encoding_clean_line(json_value_string(value), MAX_CODE_BYTES);
 	failure->codes[failure->ncodes++] = asc_tolower(code, strlen(code));
 }
 
@@ -374,9 +373,7 @@ failure_read(const WireResponse *wire, JsonbContainer *body, ProviderReply *repl
 	reply->code = failure.ncodes > 0 ? failure.codes[0] : NULL;
 	reply->message = NULL;
 	if (failure.message && failure.message[0])
-		reply->message = encoding_line_from_network(redact_keys(failure.message),
-													strlen(failure.message),
-													MAX_MESSAGE_BYTES);
+		reply->message = encoding_clean_line(redact_keys(failure.message), MAX_MESSAGE_BYTES);
 }
 
 void

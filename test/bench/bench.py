@@ -36,7 +36,7 @@ class Mock:
             if time.monotonic() > deadline:
                 raise SystemExit("the mock provider did not start")
             time.sleep(0.01)
-        self.port = int(open(self.port_file).read())
+        self.port = int(re.search(r"^http=(\d+)", open(self.port_file).read(), re.M).group(1))
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def stop(self):

@@ -7,10 +7,10 @@
  *
  *	  floor_client --url URL [--clients N] [--seconds S]
  *
- * Prints one line: clients, requests/s, p50 and p99 of the latency in
- * microseconds, CPU of all clients in microseconds a request, and failures
- * (transfers that failed or had another status than 200). Exits with 1 if
- * there was any failure.
+ * Prints one line: "clients"; "rate", requests a second of all clients;
+ * "p50_us" and "p99_us", latencies; "cpu_us", CPU of all clients a request; and
+ * "failures", transfers that failed or had another status than 200. Exits with
+ * 1 if there was a failure or no request.
  */
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUCKETS 1000000			/* of one microsecond each; the last one holds all slower ones */
+#define BUCKETS 1000000 /* of one microsecond each; the last one holds all slower ones */
 
 static const char request_body[] =
 	"{\"model\":\"mock\",\"messages\":[{\"role\":\"user\",\"content\":\"What is the capital of France?\"}],"
@@ -33,9 +33,9 @@ static const char request_body[] =
 /* What all processes share: every counter is only ever added to, atomically. */
 typedef struct Results
 {
-	uint64_t	requests;
-	uint64_t	failures;
-	uint32_t	latencies[BUCKETS];
+	uint64_t requests;
+	uint64_t failures;
+	uint32_t latencies[BUCKETS];
 } Results;
 
 static double
@@ -58,7 +58,7 @@ discard(char *data, size_t size, size_t count, void *unused)
 static bool
 call(CURL *handle)
 {
-	long		status = 0;
+	long status = 0;
 
 	if (curl_easy_perform(handle) != CURLE_OK)
 		return false;
@@ -70,7 +70,7 @@ call(CURL *handle)
 static void
 run_client(const char *url, double deadline, Results *results)
 {
-	CURL	   *handle = curl_easy_init();
+	CURL			  *handle = curl_easy_init();
 	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 
 	headers = curl_slist_append(headers, "Authorization: Bearer sk-test-bench");
@@ -84,8 +84,8 @@ run_client(const char *url, double deadline, Results *results)
 	call(handle);
 	for (double begun = now_seconds(), ended; begun < deadline; begun = ended)
 	{
-		bool		ok = call(handle);
-		double		micros;
+		bool   ok = call(handle);
+		double micros;
 
 		ended = now_seconds();
 		micros = (ended - begun) * 1e6;
@@ -102,8 +102,8 @@ run_client(const char *url, double deadline, Results *results)
 static int
 percentile(const Results *results, double share)
 {
-	uint64_t	wanted = (uint64_t) ((double) results->requests * share);
-	uint64_t	seen = 0;
+	uint64_t wanted = (uint64_t) ((double) results->requests * share);
+	uint64_t seen = 0;
 
 	for (int micros = 0; micros < BUCKETS; micros++)
 	{
@@ -121,7 +121,7 @@ cpu_seconds_of_children(void)
 
 	getrusage(RUSAGE_CHILDREN, &usage);
 	return (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-		(double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+		   (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 int
@@ -131,7 +131,9 @@ main(int argc, char **argv)
 	int			clients = 1;
 	double		seconds = 5;
 	double		begun;
-	Results    *results;
+	double		elapsed;
+	double		requests;
+	Results	   *results;
 
 	for (int i = 1; i < argc; i += 2)
 	{
@@ -142,7 +144,10 @@ main(int argc, char **argv)
 		else if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0)
 			seconds = atof(argv[i + 1]);
 		else
-			url = NULL, i = argc;
+		{
+			url = NULL;
+			break;
+		}
 	}
 	if (url == NULL || clients < 1 || seconds <= 0)
 	{
@@ -159,7 +164,7 @@ main(int argc, char **argv)
 	begun = now_seconds();
 	for (int i = 0; i < clients; i++)
 	{
-		pid_t		child = fork();
+		pid_t child = fork();
 
 		if (child < 0)
 			perror("floor_client: fork");
@@ -171,9 +176,14 @@ main(int argc, char **argv)
 	}
 	while (wait(NULL) > 0)
 		;
-	printf("clients=%d requests_per_second=%.0f p50_us=%d p99_us=%d cpu_us_per_request=%.1f failures=%llu\n",
-		   clients, (double) results->requests / (now_seconds() - begun), percentile(results, 0.5),
-		   percentile(results, 0.99), cpu_seconds_of_children() * 1e6 / (double) (results->requests ? results->requests : 1),
+	elapsed = now_seconds() - begun;
+	requests = (double) results->requests;
+	printf("clients=%d rate=%.0f p50_us=%d p99_us=%d cpu_us=%.1f failures=%llu\n",
+		   clients,
+		   requests / elapsed,
+		   percentile(results, 0.5),
+		   percentile(results, 0.99),
+		   requests > 0 ? cpu_seconds_of_children() * 1e6 / requests : 0,
 		   (unsigned long long) results->failures);
 	return results->failures == 0 && results->requests > 0 ? 0 : 1;
 }

@@ -35,27 +35,27 @@
 #include <unistd.h>
 
 #define BODY_BYTES 600
-#define HEAD_BYTES 16384		/* the longest request head */
-#define EVENTS 256
+#define HEAD_BYTES 16384 /* the longest request head */
+#define EVENTS	   256
 
 typedef struct Connection
 {
-	int			fd;				/* -1: ended */
-	bool		waiting;		/* in the queue */
-	int64_t		due;			/* when the waiting answer is sent, ns */
-	struct Connection *next;	/* in the queue */
-	size_t		body_left;		/* bytes of the request's body still to come */
-	size_t		head_length;
-	char		head[HEAD_BYTES + 1];
+	int				   fd;		  /* -1: ended */
+	bool			   waiting;	  /* in the queue */
+	int64_t			   due;		  /* when the waiting answer is sent, ns */
+	struct Connection *next;	  /* in the queue */
+	size_t			   body_left; /* bytes of the request's body still to come */
+	size_t			   head_length;
+	char			   head[HEAD_BYTES + 1];
 } Connection;
 
-static int	epoll_fd;
-static int	timer_fd;
-static int64_t delay_ns;
+static int		   epoll_fd;
+static int		   timer_fd;
+static int64_t	   delay_ns;
 static Connection *queue_head;
 static Connection *queue_tail;
-static char answer[BODY_BYTES + 256];
-static size_t answer_length;
+static char		   answer[BODY_BYTES + 256];
+static size_t	   answer_length;
 
 static void
 die(const char *what)
@@ -86,8 +86,8 @@ make_answer(void)
 		"\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":60,\"total_tokens\":72,"
 		"\"prompt_tokens_details\":{\"cached_tokens\":0},"
 		"\"completion_tokens_details\":{\"reasoning_tokens\":0}}}";
-	char		content[BODY_BYTES];
-	size_t		length = BODY_BYTES - strlen(before) - strlen(after);
+	char   content[BODY_BYTES];
+	size_t length = BODY_BYTES - strlen(before) - strlen(after);
 
 	memset(content, 'a', length);
 	answer_length = (size_t) snprintf(answer, sizeof(answer),
@@ -100,7 +100,7 @@ make_answer(void)
 static void
 arm_timer(void)
 {
-	struct itimerspec when = {0};
+	struct itimerspec when = { 0 };
 
 	if (queue_head == NULL)
 		return;
@@ -159,11 +159,11 @@ answer_request(Connection *connection)
 static void
 consume(Connection *connection)
 {
-	char	   *end;
-	char	   *field;
-	size_t		head_length;
-	size_t		body_length;
-	size_t		body_received;
+	char  *end;
+	char  *field;
+	size_t head_length;
+	size_t body_length;
+	size_t body_received;
 
 	connection->head[connection->head_length] = '\0';
 	end = strstr(connection->head, "\r\n\r\n");
@@ -184,11 +184,11 @@ consume(Connection *connection)
 static void
 on_readable(Connection *connection)
 {
-	char		discarded[65536];
-	bool		in_body = connection->body_left > 0;
-	size_t		room = in_body ? sizeof(discarded) : HEAD_BYTES - connection->head_length;
-	char	   *into = in_body ? discarded : connection->head + connection->head_length;
-	ssize_t		got = recv(connection->fd, into, room, 0);
+	char	discarded[65536];
+	bool	in_body = connection->body_left > 0;
+	size_t	room = in_body ? sizeof(discarded) : HEAD_BYTES - connection->head_length;
+	char   *into = in_body ? discarded : connection->head + connection->head_length;
+	ssize_t got = recv(connection->fd, into, room, 0);
 
 	if (got < 0 && errno == EAGAIN)
 		return;
@@ -211,8 +211,8 @@ on_readable(Connection *connection)
 static void
 on_timer(void)
 {
-	uint64_t	expirations;
-	int64_t		now = now_ns();
+	uint64_t expirations;
+	int64_t	 now = now_ns();
 
 	if (read(timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
 		die("read of the timer");
@@ -233,7 +233,7 @@ on_timer(void)
 static void
 watch(int fd, void *what)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.ptr = what};
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
 
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
 		die("epoll_ctl");
@@ -260,10 +260,10 @@ on_connect(int listener)
 static int
 listen_on(uint16_t *port)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(*port)};
-	socklen_t	length = sizeof(address);
-	int			on = 1;
-	int			fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(*port) };
+	socklen_t		   length = sizeof(address);
+	int				   on = 1;
+	int				   fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (fd < 0 ||
@@ -280,8 +280,8 @@ listen_on(uint16_t *port)
 static void
 write_port_file(const char *path, uint16_t port)
 {
-	char		unfinished[4096];
-	FILE	   *file;
+	char  unfinished[4096];
+	FILE *file;
 
 	snprintf(unfinished, sizeof(unfinished), "%s.new", path);
 	file = fopen(unfinished, "w");
@@ -332,8 +332,8 @@ serve(int *listener)
 
 	for (;;)
 	{
-		int			count = epoll_wait(epoll_fd, events, EVENTS, -1);
-		bool		timer_expired = false;
+		int	 count = epoll_wait(epoll_fd, events, EVENTS, -1);
+		bool timer_expired = false;
 
 		if (count < 0 && errno != EINTR)
 			die("epoll_wait");
@@ -347,7 +347,7 @@ serve(int *listener)
 				on_readable(events[i].data.ptr);
 		}
 		if (timer_expired)
-			on_timer();			/* last: it may free connections that have events here */
+			on_timer(); /* last: it may free connections that have events here */
 	}
 }
 

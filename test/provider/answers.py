@@ -18,6 +18,8 @@ CREATED = 1764000000
 _BYTES_A_TOKEN = 4
 _TOKENS_A_MESSAGE = 3
 _COST_A_TOKEN = 0.000001
+_USAGE_DETAILS = {"cached_tokens": "prompt_tokens_details", "cache_write_tokens": "prompt_tokens_details",
+                  "reasoning_tokens": "completion_tokens_details"}
 
 
 def count_text(text):
@@ -44,10 +46,11 @@ def complete(body, dialect, behaviour, number):
     answer = {
         "id": f"chatcmpl-simulated-{number}", "object": "chat.completion", "created": CREATED, "model": body["model"],
         "choices": [{"index": index, **choice} for index in range(body.get("n") or 1)],
-        "usage": _usage(body, dialect, count_text(produced) * (body.get("n") or 1), behaviour.usage)}
+        "usage": _usage(body, dialect, count_text(produced) * (body.get("n") or 1))}
     if dialect.name == "openai" and body.get("service_tier"):
         answer["service_tier"] = "default" if body["service_tier"] == "auto" else body["service_tier"]
     answer = ChatCompletion.model_validate(answer, strict=True).model_dump(mode="json", exclude_unset=True)
+    _script_usage(answer["usage"], behaviour.usage)
     if behaviour.finish_reason:
         for choice in answer["choices"]:
             choice["finish_reason"] = behaviour.finish_reason
@@ -111,20 +114,24 @@ def _limited(content, body):
     return content, "stop"
 
 
-def _usage(body, dialect, completion_tokens, scripted):
-    """The usage, with `scripted` members merged in; the total follows the scripted counts."""
-    usage = {"prompt_tokens": count_prompt(body), "completion_tokens": completion_tokens,
+def _usage(body, dialect, completion_tokens):
+    prompt_tokens = count_prompt(body)
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
+             "total_tokens": prompt_tokens + completion_tokens,
              "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
-    for member, group in (("cached_tokens", "prompt_tokens_details"), ("cache_write_tokens", "prompt_tokens_details"),
-                          ("reasoning_tokens", "completion_tokens_details")):
-        if member in scripted:
-            usage[group][member] = scripted[member]
-            scripted = {key: value for key, value in scripted.items() if key != member}
-    usage.update(scripted)
-    usage.setdefault("total_tokens", usage["prompt_tokens"] + usage["completion_tokens"])
     if dialect.reports_cost:
-        usage.setdefault("cost", round(usage["total_tokens"] * _COST_A_TOKEN, 9))
+        usage["cost"] = round(usage["total_tokens"] * _COST_A_TOKEN, 9)
     return usage
+
+
+def _script_usage(usage, scripted):
+    """Puts scripted members, of any type, in their places; the total follows where both counts are integers."""
+    for member, value in scripted.items():
+        group = _USAGE_DETAILS.get(member)
+        (usage[group] if group else usage)[member] = value
+    counts = (usage["prompt_tokens"], usage["completion_tokens"])
+    if "total_tokens" not in scripted and all(isinstance(count, int) for count in counts):
+        usage["total_tokens"] = sum(counts)
 
 
 def sample(schema):

@@ -135,8 +135,8 @@ _LIMITS = {"max_tokens": (1, None), "max_completion_tokens": (1, None), "top_p":
 _WITHOUT_DEVELOPER = rules.roles("system", "user", "assistant", "tool")
 _OPENAI_RULES = (
     *_COMMON, rules.stops_are_few, rules.schemas_are_strict, rules.parallel_calls_need_tools,
-    rules.json_mode_is_asked_for, rules.openai_output_limit, rules.openai_sampling, rules.openai_reasoning_parameters, rules.openai_logprobs, rules.openai_old_models,
-    rules.openai_metadata, rules.openai_logit_bias,
+    rules.json_mode_is_asked_for, rules.openai_output_limit, rules.openai_sampling, rules.openai_reasoning_parameters,
+    rules.openai_logprobs, rules.openai_old_models, rules.openai_metadata, rules.openai_logit_bias,
     rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 20), **_LIMITS, **_PENALTIES))
 _MISTRAL_MEMBERS = (
     "model messages temperature top_p max_tokens stream stop random_seed metadata response_format tools tool_choice "

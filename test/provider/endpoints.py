@@ -40,7 +40,6 @@ class Endpoints:
         return outcome
 
     def _fair_answer(self, dialect, path, request, behaviour, number):
-        ignored = []
         try:
             if not (dialect.models_are_public and request.method == "GET" and path.startswith("/models")):
                 self._check_key(dialect, request)
@@ -49,7 +48,7 @@ class Endpoints:
                 return Outcome(_chat_completion(body, dialect, behaviour, number), ignored=ignored)
             return Outcome(json_response(200, _look_up(dialect, request.method, path)))
         except Refusal as refusal:
-            return Outcome(json_response(refusal.status, dialect.error(refusal)), refusal.as_dict(), ignored)
+            return Outcome(json_response(refusal.status, dialect.error(refusal)), refusal.as_dict())
 
     def _check_key(self, dialect, request):
         if not dialect.needs_key:

@@ -71,6 +71,14 @@ def test_scripted_usage_and_cost(provider):
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 40
 
 
+@pytest.mark.parametrize("tokens", [-5, 1.5, 1e30, "many", None])
+def test_scripted_usage_may_be_nonsense(provider, tokens):
+    provider.script({"usage": {"prompt_tokens": tokens}})
+    answer = provider.chat()[2]
+    assert answer["choices"][0]["message"]["content"] == "You said: Hello"
+    assert answer["usage"]["prompt_tokens"] == tokens
+
+
 def test_scripted_content_finish_reason_refusal_and_calls(provider):
     provider.script({"content": "exactly this", "finish_reason": "eos"}, {"refusal": "I will not."},
                     {"tool_calls": [CALL]})

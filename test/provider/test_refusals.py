@@ -151,7 +151,8 @@ def test_unknown_paths_and_methods_are_404(provider):
     ("/mistral/v1", {"messages": [{**HELLO[0], "name": "a"}]}, 422), ("/mistral/v1", {"temperature": 1.6}, 400),
     ("/mistral/v1", {"messages": [{"role": "assistant", "content": "a"}]}, 400),
     ("/mistral/v1", {"tools": [named_tool("f")]}, 422), ("/mistral/v1", {"reasoning_effort": "low"}, 422),
-    ("/huggingface/v1", {"stop": ["a", "b", "c", "d", "e"]}, 400), ("/huggingface/v1", {"user": "u"}, 400), ("/huggingface/v1", {"stop": "a"}, 400),
+    ("/huggingface/v1", {"stop": ["a", "b", "c", "d", "e"]}, 400),
+    ("/huggingface/v1", {"user": "u"}, 400), ("/huggingface/v1", {"stop": "a"}, 400),
     ("/huggingface/v1", {"top_logprobs": 6, "logprobs": True}, 400), ("/huggingface/v1", {"n": 1}, 400)])
 def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
     assert provider.chat(body, base)[0] == status

@@ -1,0 +1,340 @@
+/*
+ * loop.c
+ *		libcurl's multi handle on PostgreSQL's wait events.
+ *
+ * A WaitEventSet cannot forget a socket, and libcurl's sockets come and go.  So
+ * libcurl's sockets are in an epoll descriptor of our own, and that one, with
+ * the latch and the postmaster's death, is in a set that lives as long as the
+ * process.  Nothing is created or registered anew for a request on a connection
+ * that is already open, except that libcurl lets go of the socket in between.
+ *
+ * Invariants:
+ * - Interrupts are taken in loop_wait, never while libcurl is on the stack.
+ * - libcurl resolves names in threads of its own.  They are created with all
+ *	 signals blocked, so that PostgreSQL's signals are handled by the one thread
+ *	 that may do so.
+ * - Each socket counts as an external file descriptor of the process while it
+ *	 is open, so that PostgreSQL's own files leave room for it, and the other
+ *	 way round.
+ * - What is created stays when a later step fails, and is used the next time.
+ *
+ * epoll makes this Linux only.
+ */
+#include "net/loop.h"
+
+#include "base/compat.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* libpq/libpq.h, which declares it, needs Kerberos' headers on Debian. */
+extern bool pq_check_connection(void);
+
+#define CLIENT_CHECK_MS 1000
+
+/* Idle connections kept open: enough for every provider of a plan. */
+#define MAX_IDLE_CONNECTIONS 16L
+
+#define EVENTS_AT_ONCE 64
+
+#define NO_TIMER PG_INT64_MAX
+
+static CURLM		*multi;
+static CURLSH		*share; /* TLS sessions; connections and names are the multi's */
+static int			 epoll_fd = -1;
+static WaitEventSet *wait_set;
+static uint32		 wait_event;
+static int64		 timer_ms = NO_TIMER; /* when libcurl wants to be called */
+static int64		 client_checked_ms;	  /* when the client was last known to be there */
+static int64		 waited_until_ms;	  /* when loop_wait last woke up */
+
+static bool		signals_blocked;
+static sigset_t signals_before;
+
+int64
+loop_now_ms(void)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+/* ------------------------------------------------------------------------
+ * Callbacks of libcurl: they do not throw
+ * ------------------------------------------------------------------------
+ */
+
+/* CURLMOPT_TIMERFUNCTION */
+static int
+on_timer(CURLM *handle, long timeout_ms, void *userdata)
+{
+	timer_ms = timeout_ms < 0 ? NO_TIMER : loop_now_ms() + timeout_ms;
+	return 0;
+}
+
+/*
+ * CURLMOPT_SOCKETFUNCTION.  "registered" is what curl_multi_assign remembers
+ * with the socket: not NULL once it is in the epoll descriptor.
+ */
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *registered)
+{
+	struct epoll_event event = { .data.fd = fd };
+
+	if (what == CURL_POLL_REMOVE)
+	{
+		/* libcurl may have closed it already, which removed it as well. */
+		(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(epoll_fd, registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) != 0)
+		return -1;
+	if (!registered)
+		curl_multi_assign(multi, fd, &epoll_fd);
+	return 0;
+}
+
+/* CURLOPT_RESOLVER_START_FUNCTION: a thread is about to be created. */
+static int
+on_resolver_start(void *resolver, void *reserved, void *userdata)
+{
+	sigset_t all;
+
+	if (!signals_blocked)
+	{
+		sigfillset(&all);
+		signals_blocked = pthread_sigmask(SIG_SETMASK, &all, &signals_before) == 0;
+	}
+	return signals_blocked ? 0 : 1;
+}
+
+/* CURLOPT_CLOSESOCKETFUNCTION */
+static int
+on_socket_close(void *userdata, curl_socket_t fd)
+{
+	ReleaseExternalFD();
+	return close(fd);
+}
+
+curl_socket_t
+loop_open_socket(const struct curl_sockaddr *address)
+{
+	int fd;
+
+	if (!AcquireExternalFD())
+		return CURL_SOCKET_BAD;
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	if (fd < 0)
+		ReleaseExternalFD();
+	return fd;
+}
+
+/* ------------------------------------------------------------------------
+ * Making it
+ * ------------------------------------------------------------------------
+ */
+
+static void
+create_multi(void)
+{
+	CURLM *fresh_multi;
+
+	/* Here, not in the postmaster: a forked library state is nobody's. */
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR), errmsg("could not initialize libcurl")));
+
+	if (!share && (share = curl_share_init()) != NULL)
+		curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	fresh_multi = curl_multi_init();
+	if (!share || !fresh_multi)
+	{
+		curl_multi_cleanup(fresh_multi);
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	}
+	curl_multi_setopt(fresh_multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(fresh_multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(fresh_multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS);
+	multi = fresh_multi;
+}
+
+static void
+create_epoll(void)
+{
+	if (!AcquireExternalFD())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("too many files are open in this process for another network connection"),
+				 errhint("Raise max_files_per_process.")));
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0)
+	{
+		ReleaseExternalFD();
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create an epoll descriptor: %m")));
+	}
+}
+
+static void
+create_wait_set(void)
+{
+	WaitEventSet *fresh = compat_create_wait_event_set(3);
+
+	AddWaitEventToSet(fresh, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(fresh, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(fresh, WL_SOCKET_READABLE, epoll_fd, NULL, NULL);
+	wait_event = compat_wait_event("LlmRouterHttp");
+	wait_set = fresh;
+}
+
+static void
+loop_create(void)
+{
+	if (!multi)
+		create_multi();
+	if (epoll_fd < 0)
+		create_epoll();
+	if (!wait_set)
+		create_wait_set();
+}
+
+/* ------------------------------------------------------------------------
+ * Running it
+ * ------------------------------------------------------------------------
+ */
+
+CURLMcode
+loop_add(CURL *easy)
+{
+	loop_create();
+	if (curl_easy_setopt(easy, CURLOPT_SHARE, share) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close) != CURLE_OK)
+		return CURLM_UNKNOWN_OPTION;
+	return curl_multi_add_handle(multi, easy);
+}
+
+void
+loop_remove(CURL *easy)
+{
+	curl_multi_remove_handle(multi, easy);
+}
+
+static CURLMcode
+let_curl_work(curl_socket_t fd, int events)
+{
+	int		  running;
+	CURLMcode code = curl_multi_socket_action(multi, fd, events, &running);
+
+	if (signals_blocked)
+	{
+		pthread_sigmask(SIG_SETMASK, &signals_before, NULL);
+		signals_blocked = false;
+	}
+	return code;
+}
+
+CURLMcode
+loop_drive(void)
+{
+	if (timer_ms == NO_TIMER || timer_ms > loop_now_ms())
+		return CURLM_OK;
+	timer_ms = NO_TIMER;
+	return let_curl_work(CURL_SOCKET_TIMEOUT, 0);
+}
+
+static CURLMcode
+serve_sockets(void)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	int				   nevents = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, 0);
+	CURLMcode		   code = CURLM_OK;
+
+	for (int i = 0; i < nevents && code == CURLM_OK; i++)
+	{
+		int what = 0;
+
+		if (events[i].events & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		code = let_curl_work(events[i].data.fd, what);
+	}
+	return code;
+}
+
+/*
+ * End the session, as ProcessInterrupts does, when the client has gone.  Looked
+ * at once a second of waiting, so that quick requests do not pay for it.
+ */
+static void
+check_client(int64 now_ms)
+{
+	if (now_ms - waited_until_ms > CLIENT_CHECK_MS)
+		client_checked_ms = now_ms; /* no wait was going on */
+	if (!MyProcPort || now_ms - client_checked_ms < CLIENT_CHECK_MS)
+		return;
+	client_checked_ms = now_ms;
+	if (!pq_check_connection())
+	{
+		ClientConnectionLost = true;
+		InterruptPending = true;
+	}
+}
+
+CURLMcode
+loop_wait(int64 until_ms)
+{
+	WaitEvent events[3];
+	CURLMcode code = CURLM_OK;
+	int64	  now_ms = loop_now_ms();
+	int64	  sleep_ms = Min(Min(until_ms, timer_ms) - now_ms, CLIENT_CHECK_MS);
+	int		  nevents;
+
+	loop_create();
+	check_client(now_ms);
+	CHECK_FOR_INTERRUPTS();
+
+	nevents = WaitEventSetWait(wait_set, (long) Max(sleep_ms, 0), events, lengthof(events), wait_event);
+	waited_until_ms = loop_now_ms();
+	for (int i = 0; i < nevents; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		else if (events[i].events & WL_SOCKET_READABLE)
+			code = serve_sockets();
+	}
+	if (code == CURLM_OK)
+		code = loop_drive();
+	CHECK_FOR_INTERRUPTS();
+	return code;
+}
+
+bool
+loop_take_ended(CURL **easy, CURLcode *result)
+{
+	CURLMsg *message;
+	int		 left;
+
+	if (!multi)
+		return false;
+	message = curl_multi_info_read(multi, &left);
+	if (!message)
+		return false;
+	*easy = message->easy_handle;
+	*result = message->data.result;
+	return true;
+}

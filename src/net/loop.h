@@ -1,0 +1,45 @@
+/*
+ * loop.h
+ *		One libcurl multi handle for the life of the process, driven by
+ *		PostgreSQL's wait events.
+ */
+#ifndef LLM_ROUTER_LOOP_H
+#define LLM_ROUTER_LOOP_H
+
+#include "postgres.h"
+
+#include <curl/curl.h>
+
+/* Milliseconds of a clock that cannot jump. */
+extern int64 loop_now_ms(void);
+
+/*
+ * Give an easy handle to the multi handle; it starts at the next loop_drive.
+ * Makes what the loop needs at first, and raises an ERROR when memory or file
+ * descriptors are lacking for it.
+ */
+extern CURLMcode loop_add(CURL *easy);
+
+/* Take it back, whatever its state.  Quick, and safe in an aborting transaction. */
+extern void loop_remove(CURL *easy);
+
+/* Do what is due by libcurl's timers, without sleeping. */
+extern CURLMcode loop_drive(void);
+
+/*
+ * Sleep until a socket is ready, the latch is set, or the time until_ms (of
+ * loop_now_ms) has come; then let libcurl work.  Takes interrupts, also before
+ * it sleeps; at most a second passes before a lost client is noticed.
+ */
+extern CURLMcode loop_wait(int64 until_ms);
+
+/* One easy handle that has ended, with its result; false when there is none. */
+extern bool loop_take_ended(CURL **easy, CURLcode *result);
+
+/*
+ * For CURLOPT_OPENSOCKETFUNCTION: a socket that counts among the process's
+ * external file descriptors, or CURL_SOCKET_BAD.  Does not throw.
+ */
+extern curl_socket_t loop_open_socket(const struct curl_sockaddr *address);
+
+#endif /* LLM_ROUTER_LOOP_H */
