@@ -14,7 +14,7 @@
 #include "net/http.h"
 #include "secrets/keyring.h"
 #include "state/admission.h"
-#include "state/catalog.h"
+#include "state/extension.h"
 #include "state/ledger.h"
 #include "workers/workers.h"
 
@@ -30,7 +30,7 @@ _PG_init(void)
 
 	settings_init();
 	keyring_init();
-	catalog_init();
+	extension_init();
 	admission_init();
 	ledger_init();
 	http_init();

@@ -69,7 +69,7 @@ struct Call
 	char			  *role_name;
 	char			  *tags;	/* JSON text, or NULL */
 	const Catalog	  *catalog; /* pinned until the call is ended */
-	Plan			   plan;
+	RoutePlan			   plan;
 
 	int64		started_ms; /* of now_ms() */
 	int64		deadline_ms;

@@ -40,13 +40,14 @@ typedef struct RetryDecision
  * x-should-retry: false said.  The rules stand in one table in retry.c and in
  * doc/routing.md.
  */
-extern RetryDecision retry_decide(const Plan *plan, const RetryState *state,
+extern RetryDecision retry_decide(const RoutePlan *plan, const RetryState *state,
 								  Outcome outcome, int64 retry_after_ms,
 								  bool do_not_retry);
 
 /*
  * The SQLSTATE of a call whose last attempt ended so: LR005 for keys, LR006 for
- * requests refused as invalid or filtered, LR007 for timeouts, else LR002.
+ * requests refused as invalid, filtered or too long, LR007 for timeouts, else
+ * LR002; 0 for OUTCOME_OK.
  */
 extern int	retry_sqlstate(Outcome outcome);
 

@@ -1,0 +1,70 @@
+/*
+ * caller.c
+ *		Who calls: the user, the tier, and the settings that bear on the plan.
+ */
+#include "state/caller.h"
+
+#include "base/settings.h"
+#include "miscadmin.h"
+#include "state/users.h"
+#include "utils/acl.h"
+#include "utils/date.h"
+
+char *
+caller_user_id(bool *is_role)
+{
+	*is_role = setting_user_id[0] == '\0';
+	return *is_role ? GetUserNameFromId(GetUserId(), false) : pstrdup(setting_user_id);
+}
+
+/* Whether the current role may speak for other users. */
+static bool
+may_set_user(void)
+{
+	return pg_parameter_aclcheck("llm_router.user_id", GetUserId(), ACL_SET) == ACLCHECK_OK;
+}
+
+/* The user of the options, else of the session. */
+static bool
+find_user(const RouterOptions *options, char **user_id, bool *is_role, LlmError *error)
+{
+	if (options->user_id == NULL)
+	{
+		*user_id = caller_user_id(is_role);
+		return true;
+	}
+	if (!may_set_user())
+	{
+		error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
+				  "options.router.user_id: role \"%s\" may not speak for other users",
+				  GetUserNameFromId(GetUserId(), false));
+		return error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id, as llm_grant(role, 'application') does.");
+	}
+	*user_id = pstrdup(options->user_id);
+	*is_role = false;
+	return true;
+}
+
+bool
+caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
+{
+	char *user_id;
+	char *tier;
+	char *default_level = NULL;
+	bool  is_role;
+
+	if (!find_user(options, &user_id, &is_role, error))
+		return false;
+	if (!user_lookup(user_id, &tier, &default_level))
+		tier = pstrdup(is_role ? setting_default_subscription_tier
+							   : setting_default_end_user_tier);
+	*caller = (RouteCaller){
+		.user_id = user_id,
+		.tier = tier,
+		.user_default_level = default_level,
+		.setting_default_level = setting_default_power_level,
+		.fallback_scope = (FallbackScope) setting_fallback_scope,
+		.today = GetSQLCurrentDate(),
+	};
+	return true;
+}

@@ -1,0 +1,198 @@
+/*
+ * extension.c
+ *		Where the extension is in this database, acting as its owner, and
+ *		hearing of changed configuration.
+ *
+ * The extension is looked up by name once and then known by OIDs, so that
+ * ALTER SCHEMA RENAME changes nothing; a schema's name is asked for when a
+ * statement is made.
+ *
+ * Changes are told through relcache invalidations, which PostgreSQL sends at
+ * commit and only then, to all processes of the database.  The trigger
+ * llm_config_changed() sends one for llm_providers, which stands for the whole
+ * configuration, or for llm_users.  The callback does nothing but count, since
+ * it may run wherever a lock is taken: InvalidOid ("all of them", after an
+ * overflow of the queue) counts for both.  Dropping the extension drops these
+ * tables, which invalidates them too, so the callback also says when to look
+ * the extension up again.  VACUUM and ANALYZE of the two tables cause an
+ * unneeded reload; that is harmless.
+ */
+#include "state/extension.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#define EXTENSION_NAME "llm_router"
+#define PROVIDERS_TABLE "llm_providers"
+#define USERS_TABLE "llm_users"
+
+PG_FUNCTION_INFO_V1(llm_config_changed);
+
+static struct
+{
+	bool found; /* the rest is valid */
+	Oid	 schema;
+	Oid	 owner;
+	Oid	 providers;
+	Oid	 users;
+} extension;
+
+/* Numbers that a process starts with differ from every cache's "never read", 0. */
+static uint64 configuration_generation = 1;
+static uint64 users_generation = 1;
+
+static void
+relation_invalidated(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == extension.providers)
+	{
+		configuration_generation++;
+		extension.found = false;
+	}
+	if (!OidIsValid(relid) || relid == extension.users)
+	{
+		users_generation++;
+		extension.found = false;
+	}
+}
+
+void
+extension_init(void)
+{
+	/* Inherited by every process that the postmaster forks. */
+	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
+}
+
+/* Find the extension unless it is known.  Needs a transaction. */
+static bool
+extension_find(void)
+{
+	Relation	pg_extension;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	AcceptInvalidationMessages();
+	if (extension.found)
+		return true;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(EXTENSION_NAME));
+	pg_extension = table_open(ExtensionRelationId, AccessShareLock);
+	scan = systable_beginscan(pg_extension, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_extension row = (Form_pg_extension) GETSTRUCT(tuple);
+
+		extension.schema = row->extnamespace;
+		extension.owner = row->extowner;
+		extension.providers = get_relname_relid(PROVIDERS_TABLE, row->extnamespace);
+		extension.users = get_relname_relid(USERS_TABLE, row->extnamespace);
+		extension.found = OidIsValid(extension.providers) && OidIsValid(extension.users);
+	}
+	systable_endscan(scan);
+	table_close(pg_extension, AccessShareLock);
+	return extension.found;
+}
+
+static void
+extension_require(void)
+{
+	if (!extension_find())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension llm_router is not installed in this database"),
+				 errhint("CREATE EXTENSION llm_router;")));
+}
+
+Oid
+extension_schema(void)
+{
+	return extension_find() ? extension.schema : InvalidOid;
+}
+
+Oid
+extension_owner(void)
+{
+	return extension_find() ? extension.owner : InvalidOid;
+}
+
+char *
+extension_table(const char *name)
+{
+	extension_require();
+	return quote_qualified_identifier(get_namespace_name(extension.schema), name);
+}
+
+uint64
+extension_configuration_generation(void)
+{
+	AcceptInvalidationMessages();
+	return configuration_generation;
+}
+
+uint64
+extension_users_generation(void)
+{
+	AcceptInvalidationMessages();
+	return users_generation;
+}
+
+void
+owner_enter(OwnerGuard *guard)
+{
+	extension_require();
+	GetUserIdAndSecContext(&guard->user, &guard->security_context);
+	SetUserIdAndSecContext(extension.owner,
+						   guard->security_context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	guard->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+owner_leave(OwnerGuard *guard)
+{
+	AtEOXact_GUC(false, guard->guc_level);
+	SetUserIdAndSecContext(guard->user, guard->security_context);
+}
+
+/*
+ * llm_config_changed() RETURNS trigger
+ *
+ * On the tables of the configuration and on llm_users: at commit, and after
+ * the command in this transaction, every process reads them anew.
+ */
+Datum
+llm_config_changed(PG_FUNCTION_ARGS)
+{
+	Relation changed;
+	Oid		 told;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("llm_config_changed() can be called as a trigger only")));
+
+	changed = ((TriggerData *) fcinfo->context)->tg_relation;
+	told = RelationGetRelid(changed);
+	if (strcmp(RelationGetRelationName(changed), USERS_TABLE) != 0)
+		told = get_relname_relid(PROVIDERS_TABLE, RelationGetNamespace(changed));
+	if (OidIsValid(told))
+		CacheInvalidateRelcacheByRelid(told);
+	PG_RETURN_NULL();
+}
