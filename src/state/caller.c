@@ -48,10 +48,10 @@ find_user(const RouterOptions *options, char **user_id, bool *is_role, LlmError 
 bool
 caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
 {
-	char *user_id;
+	char *user_id = NULL;
 	char *tier;
 	char *default_level = NULL;
-	bool  is_role;
+	bool  is_role = false;
 
 	if (!find_user(options, &user_id, &is_role, error))
 		return false;
