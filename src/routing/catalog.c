@@ -31,6 +31,17 @@ power_level_from_name(const char *name, PowerLevel *level)
 	return false;
 }
 
+const CatalogProvider *
+catalog_provider(const Catalog *catalog, const char *name)
+{
+	for (int i = 0; i < catalog->nproviders; i++)
+	{
+		if (strcmp(catalog->providers[i].name, name) == 0)
+			return &catalog->providers[i];
+	}
+	return NULL;
+}
+
 const CatalogTier *
 catalog_tier(const Catalog *catalog, const char *name)
 {

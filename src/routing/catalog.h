@@ -102,6 +102,7 @@ extern const char *power_level_name(PowerLevel level);
 extern bool power_level_from_name(const char *name, PowerLevel *level);
 
 /* By name, or NULL. */
+extern const CatalogProvider *catalog_provider(const Catalog *catalog, const char *name);
 extern const CatalogTier *catalog_tier(const Catalog *catalog, const char *name);
 
 #endif							/* LLM_ROUTER_ROUTING_CATALOG_H */
