@@ -24,36 +24,29 @@ may_set_user(void)
 	return pg_parameter_aclcheck("llm_router.user_id", GetUserId(), ACL_SET) == ACLCHECK_OK;
 }
 
-/* The user of the options, else of the session. */
-static bool
-find_user(const RouterOptions *options, char **user_id, bool *is_role, LlmError *error)
+/* The user that the options name; NULL with an error when they may not. */
+static char *
+named_user(const char *user_id, LlmError *error)
 {
-	if (options->user_id == NULL)
-	{
-		*user_id = caller_user_id(is_role);
-		return true;
-	}
-	if (!may_set_user())
-	{
-		error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
-				  "options.router.user_id: role \"%s\" may not speak for other users",
-				  GetUserNameFromId(GetUserId(), false));
-		return error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id, as llm_grant(role, 'application') does.");
-	}
-	*user_id = pstrdup(options->user_id);
-	*is_role = false;
-	return true;
+	if (may_set_user())
+		return pstrdup(user_id);
+	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
+			  "options.router.user_id: role \"%s\" may not speak for other users",
+			  GetUserNameFromId(GetUserId(), false));
+	error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id, as llm_grant(role, 'application') does.");
+	return NULL;
 }
 
 bool
 caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
 {
-	char *user_id = NULL;
+	bool  is_role = false;
+	char *user_id = options->user_id ? named_user(options->user_id, error)
+									 : caller_user_id(&is_role);
 	char *tier;
 	char *default_level = NULL;
-	bool  is_role = false;
 
-	if (!find_user(options, &user_id, &is_role, error))
+	if (user_id == NULL)
 		return false;
 	if (!user_lookup(user_id, &tier, &default_level))
 		tier = pstrdup(is_role ? setting_default_subscription_tier

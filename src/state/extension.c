@@ -194,5 +194,5 @@ llm_config_changed(PG_FUNCTION_ARGS)
 		told = get_relname_relid(PROVIDERS_TABLE, RelationGetNamespace(changed));
 	if (OidIsValid(told))
 		CacheInvalidateRelcacheByRelid(told);
-	PG_RETURN_NULL();
+	PG_RETURN_POINTER(NULL); /* an SQL NULL would be an error in a trigger */
 }
