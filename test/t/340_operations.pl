@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IO::Socket::INET;
 use LlmRouterTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -68,7 +69,7 @@ subtest 'a real forward proxy' => sub {
 		"Port $port\nListen 127.0.0.1\nTimeout 60\nMaxClients 10\nAllow 127.0.0.1\nLogFile \"$directory/log\"\nLogLevel Connect\n");
 	LlmRouterTest::start_process('tinyproxy', $tinyproxy, '-d', '-c', "$directory/tinyproxy.conf");
 	LlmRouterTest::wait_until('tinyproxy listens',
-		sub { -e "$directory/log" && slurp_file("$directory/log") =~ /Accepting connections|accepting/i });
+		sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) });
 
 	reload_with('llm_router.proxy', "http://127.0.0.1:$port");
 	is(sql("SELECT llm_ask('Through a proxy')"), 'You said: Through a proxy', 'answers');
