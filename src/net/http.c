@@ -17,7 +17,8 @@
  * - A POST goes out at most once.  libcurl repeats a request by itself when a
  *	 kept connection dies before an answer; whether the server has worked on the
  *	 first, and charges for it, nobody knows (RFC 9110, 9.2.2).  So this is
- *	 refused here, and the engine, which keeps the accounts, decides.
+ *	 refused here, and the engine, which keeps the accounts, decides.  (The loop
+ *	 sorts out kept connections that ended while nobody used them.)
  *
  * HTTP/1.1 is used throughout: one request a connection needs no flow control
  * and no multiplexing, and every provider speaks it.
