@@ -343,7 +343,8 @@ set_options(HttpTransfer *transfer, const WireRequest *wire)
 		SET(CURLOPT_POSTFIELDS, wire->body.data);
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) wire->body.len);
 	}
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) Min(transfer->limits.connect_timeout_ms, transfer->limits.timeout_ms));
+	SET(CURLOPT_CONNECTTIMEOUT_MS,
+		(long) Min(transfer->limits.connect_timeout_ms, transfer->limits.timeout_ms));
 
 	SET(CURLOPT_PRIVATE, transfer);
 	SET(CURLOPT_ERRORBUFFER, transfer->curl_message);
@@ -439,7 +440,8 @@ begin(HttpTransfer *transfer, const WireRequest *wire)
 	code = set_options(transfer, wire);
 	if (code != CURLE_OK)
 	{
-		end(transfer, HTTP_BROKEN, psprintf("this build of libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
+		end(transfer, HTTP_BROKEN,
+			psprintf("this build of libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
 		return;
 	}
 	multi_code = loop_add(transfer->easy);
@@ -494,9 +496,11 @@ static const struct
 	const char *phrase;
 } results[] = {
 	{ CURLE_COULDNT_RESOLVE_HOST, HTTP_CANNOT_RESOLVE, NO_DETAIL, "could not resolve the host name" },
-	{ CURLE_COULDNT_RESOLVE_PROXY, HTTP_CANNOT_RESOLVE, NO_DETAIL, "could not resolve the proxy (llm_router.proxy)" },
+	{ CURLE_COULDNT_RESOLVE_PROXY, HTTP_CANNOT_RESOLVE, NO_DETAIL,
+	  "could not resolve the proxy (llm_router.proxy)" },
 	{ CURLE_COULDNT_CONNECT, HTTP_CANNOT_CONNECT, ERRNO_DETAIL, "could not connect" },
-	{ CURLE_PROXY, HTTP_CANNOT_CONNECT, CURL_DETAIL, "could not connect through the proxy (llm_router.proxy)" },
+	{ CURLE_PROXY, HTTP_CANNOT_CONNECT, CURL_DETAIL,
+	  "could not connect through the proxy (llm_router.proxy)" },
 	{ CURLE_SSL_CONNECT_ERROR, HTTP_CANNOT_CONNECT, CURL_DETAIL, "could not agree on TLS" },
 	{ CURLE_PEER_FAILED_VERIFICATION, HTTP_TLS_FAILED, CURL_DETAIL, "its certificate is not trusted" },
 	{ CURLE_SSL_ISSUER_ERROR, HTTP_TLS_FAILED, CURL_DETAIL, "its certificate is not trusted" },
@@ -507,7 +511,8 @@ static const struct
 	{ CURLE_RECV_ERROR, HTTP_BROKEN, ERRNO_DETAIL, "lost the connection" },
 	{ CURLE_WEIRD_SERVER_REPLY, HTTP_BROKEN, NO_DETAIL, "answered in something that is not HTTP" },
 	{ CURLE_UNSUPPORTED_PROTOCOL, HTTP_BROKEN, NO_DETAIL, "answered in something that is not HTTP" },
-	{ CURLE_BAD_CONTENT_ENCODING, HTTP_BROKEN, NO_DETAIL, "sent an answer whose compression is damaged or unknown" },
+	{ CURLE_BAD_CONTENT_ENCODING, HTTP_BROKEN, NO_DETAIL,
+	  "sent an answer whose compression is damaged or unknown" },
 	{ CURLE_OUT_OF_MEMORY, HTTP_BROKEN, NO_DETAIL, "there is no memory for the request" },
 };
 
