@@ -33,8 +33,8 @@ endif
 WERROR = -Werror
 WARNINGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter
 ifneq ($(findstring clang,$(shell $(CC) --version)),)
-# PGXS passes the flags of the compiler that built PostgreSQL, usually gcc.
-WARNINGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument
+# PGXS passes the flags of the compiler that built PostgreSQL, usually gcc, whose printf attribute is gnu_printf.
+WARNINGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-unused-command-line-argument -Wno-ignored-attributes
 endif
 PG_CFLAGS = $(WARNINGS) $(SANITIZE)
 PG_CPPFLAGS = -I$(srcdir)/src -isystem $(includedir_server) -isystem $(includedir_internal) -MMD -MP

@@ -18,7 +18,7 @@ database=quickstart
 # The pid in a file, when that process still runs and its command line has the word: pids are used again.
 running_pid() {
     local pid
-    pid=$(sed -n '/^\(pid=\)\{0,1\}\([0-9][0-9]*\)$/{s/^pid=//p;q}' "$1" 2>/dev/null) && [ -n "$pid" ] &&
+    pid=$(sed -n '/^\(pid=\)\{0,1\}\([0-9][0-9]*\)$/{s/^pid=//;p;q}' "$1" 2>/dev/null) && [ -n "$pid" ] &&
         tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q -- "$2" && echo "$pid"
 }
 
@@ -81,11 +81,12 @@ start_postgres() {
 # Starts the real model; without a package index the mock of the benchmarks, which needs only gcc, answers instead.
 start_model() {
     local python status=0 command
-    if model_pid >/dev/null; then
+    if model_pid >/dev/null && [ ! -e "$state/simulated" ]; then
         say "the model's server runs already"
         return
     fi
-    rm -f "$state/model.ports" "$state/simulated"
+    stop_model
+    rm -f "$state/simulated"
     python=$(PIP_NO_DEPS=1 bash "$PROJECT/test/lib/venv.sh" "$CACHE/model" "$PROJECT/test/model/requirements.txt") ||
         status=$?
     case $status in
@@ -123,7 +124,8 @@ ask() {
     if [ "$("${psql[@]}" -d postgres -Atc "SELECT count(*) FROM pg_database WHERE datname = '$database'")" = 0 ]; then
         "${psql[@]}" -q -d postgres -c "CREATE DATABASE $database"
     fi
-    "${psql[@]}" -q -d "$database" -c 'SET client_min_messages = warning' -c 'CREATE EXTENSION IF NOT EXISTS llm_router'
+    "${psql[@]}" -q -d "$database" -c 'SET client_min_messages = warning' -c 'CREATE EXTENSION IF NOT EXISTS llm_router' ||
+        fail "the extension could not be created" "see the message above and $state/postgres.log"
     say "asking the model, by SQL"
     "${psql[@]}" -d "$database" -v base_url="http://127.0.0.1:$port/v1" -v model="$model_name" \
         -f "$PROJECT/test/quickstart.sql" ||

@@ -16,22 +16,21 @@ pg_config=$(find_pg_config)
 require_installed "$pg_config"
 bindir=$("$pg_config" --bindir)
 server=$(scratch_dir server)
-read -ra wrapper <<<"${SERVER_WRAPPER:-}"
+read -rd "" -a wrapper <<<"${SERVER_WRAPPER:-}" || true
 
-postmaster_pid() { sed -n 1p "$server/data/postmaster.pid" 2>/dev/null; }
-
-# Fast shutdown, then immediate after 30 seconds; only ever the pid of this very server.
+# Fast shutdown, then immediate after 30 seconds, and no mercy for a server that hangs at its start; only ever the pid
+# of this very server.
 stop() {
-    local status=$? pid
+    local status=$? pid=${server_pid:-} signal
     trap - EXIT
-    if pid=$(postmaster_pid) && [ -n "$pid" ]; then
-        kill -INT "$pid" 2>/dev/null || true
-        timeout 30 tail --pid="$pid" -f /dev/null || kill -QUIT "$pid" 2>/dev/null || true
-    fi
+    for signal in INT QUIT KILL; do
+        if [ -z "$pid" ] || ! kill -"$signal" "$pid" 2>/dev/null; then break; fi
+        if timeout 30 tail --pid="$pid" -f /dev/null; then break; fi
+    done
     if [ -n "${SERVER_LOG:-}" ]; then cp "$server/log" "$SERVER_LOG"; fi
     if [ "$status" -ne 0 ] && [ -s "$server/log" ]; then
         printf -- '--- end of the server log\n' >&2
-        tail -n 40 "$server/log" >&2
+        tail -n 80 "$server/log" >&2
     fi
     rm -rf "$server"
     exit "$status"
@@ -49,13 +48,15 @@ unix_socket_directories = '$server'
 fsync = off
 EOF
 
-# In a session of its own, so that an interrupt typed at the terminal reaches this script and not the server.
+# Each of these commands becomes the next one, so server_pid is the postmaster's own pid. In a session of its own, so that
+# an interrupt typed at the terminal reaches this script and not the server.
 touch "$server/log"
-as_server_user setsid "${wrapper[@]}" "$bindir/postgres" -D "$server/data" >>"$server/log" 2>&1 &
+"${server_user[@]}" setsid "${wrapper[@]}" "$bindir/postgres" -D "$server/data" >>"$server/log" 2>&1 &
+server_pid=$!
 export PGHOST=$server PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PATH="$bindir:$PATH"
 for _ in $(seq 600); do
     if pg_isready -q; then break; fi
-    kill -0 $! 2>/dev/null || fail "the server did not start"
+    kill -0 "$server_pid" 2>/dev/null || fail "the server did not start"
     sleep 0.1
 done
 pg_isready -q || fail "the server did not accept connections within a minute"

@@ -61,7 +61,8 @@ COMMENT ON FUNCTION llm_touch() IS 'Trigger function: sets updated_at to the tim
 -- which makes pg_dump load it before them.
 CREATE TABLE llm_install (
 	installation	boolean PRIMARY KEY DEFAULT true CHECK (installation),
-	installed_at	timestamptz NOT NULL DEFAULT now()
+	installed_at	timestamptz NOT NULL DEFAULT now(),
+	master_key_fingerprint	text
 );
 COMMENT ON TABLE llm_install IS
 	'One row: this installation. Loading a second one, as a restore does, first removes the untouched seed rows.';
@@ -70,6 +71,9 @@ COMMENT ON COLUMN llm_install.installed_at IS
 	'When the extension was created. Seed rows that nobody touched have this created_at and updated_at.';
 
 INSERT INTO llm_install DEFAULT VALUES;
+
+COMMENT ON COLUMN llm_install.master_key_fingerprint IS
+	'Names the master key that this database''s keys were first sealed with, or last re-encrypted with; NULL before the first. Not a secret.';
 
 -- What the extension itself put into the configuration tables. An upgrade
 -- compares with it to tell a row that nobody touched from one that an operator
@@ -125,7 +129,7 @@ BEGIN
 	DELETE FROM llm_providers;
 	DELETE FROM llm_tiers;
 	DELETE FROM llm_seeds;
-	UPDATE llm_install SET installed_at = NEW.installed_at;
+	UPDATE llm_install SET (installed_at, master_key_fingerprint) = (NEW.installed_at, NEW.master_key_fingerprint);
 	RETURN NULL;
 END
 $$;

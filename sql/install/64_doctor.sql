@@ -1,10 +1,10 @@
 -- llm_doctor(): one look at everything that can be wrong with an installation.
 
-CREATE FUNCTION llm_server_checks(OUT check_name text, OUT status text, OUT detail text, OUT hint text)
+CREATE FUNCTION llm_server_checks(IN needed_master_key text, OUT check_name text, OUT status text, OUT detail text, OUT hint text)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'llm_server_checks';
-COMMENT ON FUNCTION llm_server_checks() IS
-	'The checks of llm_doctor that only the server process can answer: libraries, preload, master key, concurrency.';
+COMMENT ON FUNCTION llm_server_checks(text) IS
+	'The checks of llm_doctor that only the server process can answer: libraries, preload, master key (given the fingerprint of the one that stored keys need, or NULL), concurrency.';
 
 -- SECURITY DEFINER: an administrator may not read the tables of keys, but may
 -- know which providers lack one.
@@ -84,7 +84,7 @@ BEGIN ATOMIC
 			(SELECT ARRAY[count(*)::text] FROM llm_usage_quarantine HAVING count(*) > 0),
 			'See llm_usage_quarantine for the reasons; insert the rows by hand and delete them there.'
 	)
-	SELECT s.check_name, s.status, s.detail, s.hint FROM llm_server_checks() AS s
+	SELECT s.check_name, s.status, s.detail, s.hint FROM llm_install AS i CROSS JOIN LATERAL llm_server_checks(i.master_key_fingerprint) AS s
 	UNION ALL
 	(SELECT c.check_name,
 		CASE WHEN c.names IS NULL THEN 'ok' ELSE c.problem END,

@@ -2,15 +2,17 @@
  * doctor.c
  *		What llm_doctor() can only learn from the server process.
  *
- * llm_server_checks() RETURNS TABLE(check_name text, status text, detail text,
- * hint text): the SQL function llm_doctor() puts the checks of the tables
- * behind these.  Works without preloading, since that is the first check.
+ * llm_server_checks(needed_master_key text) RETURNS TABLE(check_name text,
+ * status text, detail text, hint text): the SQL function llm_doctor() puts the
+ * checks of the tables behind these.  Works without preloading, since that is
+ * the first check.
  */
 #include "base/compat.h"
 
 #include <curl/curl.h>
 #include <openssl/crypto.h>
 
+#include "api/arguments.h"
 #include "base/settings.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -36,8 +38,9 @@ put_check(ReturnSetInfo *result, const char *check_name, const char *status,
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
+/* needed: the fingerprint of the key that this database's keys are sealed with, or NULL. */
 static void
-check_master_key(ReturnSetInfo *result)
+check_master_key(ReturnSetInfo *result, const char *needed)
 {
 	KeyringStatus keys;
 
@@ -45,6 +48,11 @@ check_master_key(ReturnSetInfo *result)
 	if (keys.problem)
 		put_check(result, "master key", "error", keys.problem,
 				  "Without it no stored key can be opened. See doc/keys.md.");
+	else if (needed && !keyring_has(needed))
+		put_check(result, "master key", "error",
+				  psprintf("the keys of this database need the master key with fingerprint %s, which is not configured",
+						   needed),
+				  "Configure that master key as well, or store the providers' keys again. See doc/keys.md.");
 	else if (keys.nkeys == 0)
 		put_check(result, "master key", "ok",
 				  "none yet: one is generated when the first key is stored",
@@ -109,7 +117,7 @@ llm_server_checks(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 	put_check(result, "preload", "ok", "llm_router is preloaded", NULL);
-	check_master_key(result);
+	check_master_key(result, argument_string(fcinfo, 0));
 	check_concurrency(result);
 	return (Datum) 0;
 }

@@ -48,4 +48,15 @@
 #define compat_my_proc_number() (MyProc->pgprocno)
 #endif
 
+/* 16 has one function for all kinds of objects. */
+#include "catalog/pg_database.h"
+#include "utils/acl.h"
+#if PG_VERSION_NUM >= 160000
+#define compat_database_ownercheck(database, role) \
+	object_ownercheck(DatabaseRelationId, (database), (role))
+#else
+#define compat_database_ownercheck(database, role) \
+	pg_database_ownercheck((database), (role))
+#endif
+
 #endif							/* LLM_ROUTER_COMPAT_H */

@@ -14,6 +14,7 @@
 #include "utils/guc.h"
 
 bool settings_preloaded = false;
+void (*settings_reload_hook)(void);
 
 char *setting_user_id;
 char *setting_default_power_level;
@@ -80,6 +81,18 @@ check_user_id(char **value, void **extra, GucSource source)
 	return true;
 }
 
+/*
+ * Not a check: PostgreSQL has no hook for a reload, but checks each setting of
+ * the files again.  Other processes come here as well, whenever they get to it.
+ */
+static bool
+notice_reload(char **value, void **extra, GucSource source)
+{
+	if (settings_reload_hook && !IsUnderPostmaster && source == PGC_S_FILE)
+		settings_reload_hook();
+	return true;
+}
+
 typedef struct StringSetting
 {
 	const char		  *name;
@@ -115,8 +128,8 @@ static const StringSetting string_settings[] = {
 	  &setting_master_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL },
 	{ "llm_router.master_key_command",
 	  "Shell command that prints the master keys, one a line, for a key management service.",
-	  NULL,
-	  &setting_master_key_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL },
+	  "Run once a server start or reload, by the process that first needs the keys; it has 30 s.",
+	  &setting_master_key_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, notice_reload },
 	{ "llm_router.ca_file",
 	  "PEM file of certificate authorities to trust besides the system's.",
 	  NULL,

@@ -18,26 +18,33 @@
  */
 extern bool settings_preloaded;
 
+/*
+ * Called by the postmaster when it reads the configuration files, so exactly
+ * once a reload, if they hold llm_router.master_key_command.  Must neither wait
+ * nor fail.
+ */
+extern void (*settings_reload_hook)(void);
+
 /* Who and what */
 extern char *setting_user_id;
 extern char *setting_default_power_level;
 extern char *setting_default_subscription_tier;
 extern char *setting_default_end_user_tier;
-extern int	setting_fallback_scope; /* a FallbackScope */
+extern int	 setting_fallback_scope; /* a FallbackScope */
 
 /* Secrets */
 extern char *setting_master_key_file;
 extern char *setting_master_key_command;
-extern int	setting_key_cache_ttl;	/* seconds; 0: never cached */
+extern int	 setting_key_cache_ttl; /* seconds; 0: never cached */
 
 /* Calls */
-extern int	setting_connect_timeout;	/* ms */
-extern int	setting_first_token_timeout;	/* ms */
-extern int	setting_request_timeout;	/* ms, the whole call */
-extern int	setting_max_attempts;
-extern int	setting_max_response_size;	/* kB */
-extern int	setting_max_concurrency;	/* -1: three quarters of max_connections */
-extern int	setting_concurrency_timeout;	/* ms */
+extern int setting_connect_timeout;		/* ms */
+extern int setting_first_token_timeout; /* ms */
+extern int setting_request_timeout;		/* ms, the whole call */
+extern int setting_max_attempts;
+extern int setting_max_response_size;	/* kB */
+extern int setting_max_concurrency;		/* -1: three quarters of max_connections */
+extern int setting_concurrency_timeout; /* ms */
 
 /* Network */
 extern char *setting_ca_file;
@@ -46,13 +53,13 @@ extern char *setting_allowed_hosts;
 
 /* Ledger and workers */
 extern bool setting_ledger_wait;
-extern int	setting_ledger_wait_timeout;	/* ms */
-extern int	setting_ledger_size;	/* kB of shared memory */
+extern int	setting_ledger_wait_timeout; /* ms */
+extern int	setting_ledger_size;		 /* kB of shared memory */
 extern int	setting_max_workers;
-extern int	setting_worker_idle_timeout;	/* ms */
-extern int	setting_usage_retention;	/* days; 0: for ever */
+extern int	setting_worker_idle_timeout; /* ms */
+extern int	setting_usage_retention;	 /* days; 0: for ever */
 
 /* Define them all.  Called once by _PG_init. */
 extern void settings_init(void);
 
-#endif							/* LLM_ROUTER_SETTINGS_H */
+#endif /* LLM_ROUTER_SETTINGS_H */

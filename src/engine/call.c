@@ -32,7 +32,7 @@
 #include "miscadmin.h"
 #include "net/http.h"
 #include "routing/retry.h"
-#include "secrets/keyring.h"
+#include "secrets/credential.h"
 #include "state/admission.h"
 #include "state/caller.h"
 #include "state/catalog.h"

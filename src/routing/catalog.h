@@ -77,8 +77,16 @@ typedef struct Catalog
 	MemoryContext context;		/* all of it */
 	CatalogProvider *providers;
 	int			nproviders;
-	CatalogModel *models;		/* by level, then by price, then by name */
+
+	/*
+	 * By level, then by price (of an input and an output token together, unknown
+	 * last), then by provider and name.  Those of a level are
+	 * models[level_start[level]] up to, not including, level_start[level + 1].
+	 */
+	CatalogModel *models;
 	int			nmodels;
+	int			level_start[POWER_LEVEL_COUNT + 1];
+
 	CatalogTier *tiers;
 	int			ntiers;
 
@@ -94,7 +102,6 @@ extern const char *power_level_name(PowerLevel level);
 extern bool power_level_from_name(const char *name, PowerLevel *level);
 
 /* By name, or NULL. */
-extern const CatalogProvider *catalog_provider(const Catalog *catalog, const char *name);
 extern const CatalogTier *catalog_tier(const Catalog *catalog, const char *name);
 
 #endif							/* LLM_ROUTER_ROUTING_CATALOG_H */

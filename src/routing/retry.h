@@ -46,7 +46,8 @@ extern RetryDecision retry_decide(const Plan *plan, const RetryState *state,
 
 /*
  * The SQLSTATE of a call whose last attempt ended so: LR005 for keys, LR006 for
- * requests refused as invalid or filtered, LR007 for timeouts, else LR002.
+ * requests refused as invalid, filtered or too long, LR007 for timeouts, else
+ * LR002; 0 for OUTCOME_OK.
  */
 extern int	retry_sqlstate(Outcome outcome);
 

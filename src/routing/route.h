@@ -2,7 +2,8 @@
  * route.h
  *		Which models may serve a request, in which order, and why.
  *
- * Pure: catalog + request + who asks + today -> plan.
+ * Pure: catalog + request + who asks + today -> plan.  The rules are written
+ * down in doc/routing.md.
  */
 #ifndef LLM_ROUTER_ROUTE_H
 #define LLM_ROUTER_ROUTE_H
@@ -15,54 +16,93 @@
 /* Who asks, and the settings that bear on the plan. */
 typedef struct RouteCaller
 {
-	const char *user_id;		/* for messages */
+	const char *user_id; /* for messages */
 	const char *tier;
-	const char *user_default_level; /* of llm_users, or NULL */
-	const char *setting_default_level;	/* llm_router.default_power_level */
-	FallbackScope fallback_scope;	/* llm_router.fallback_scope */
-	const Bitmapset *user_key_providers;	/* ids with an active key of the user */
-	DateADT		today;
+	const char *user_default_level;		 /* of llm_users, or NULL */
+	const char *setting_default_level;	 /* llm_router.default_power_level */
+	FallbackScope fallback_scope;		 /* llm_router.fallback_scope */
+	const Bitmapset *user_key_providers; /* places in catalog->providers for which
+										  * the user has an active key */
+	DateADT today;
 } RouteCaller;
+
+/*
+ * Why a candidate stands where it stands, or why it is excluded.  A code, since
+ * a plan has hundreds of entries and is explained only when somebody asks.
+ */
+typedef enum PlanReason
+{
+	REASON_RULE_PRIMARY,
+	REASON_RULE_FALLBACK,
+	REASON_USER_KEY, /* no rule names it; the user's key brings it in */
+	REASON_LEVEL,	 /* no rule names it; it has the level */
+	REASON_NAMED,	 /* the caller named it */
+
+	EXCLUDED_PROVIDER_DISABLED,
+	EXCLUDED_MODEL_DISABLED,
+	EXCLUDED_RETIRED,
+	EXCLUDED_NO_ADAPTER,
+	EXCLUDED_TIER, /* only for a named model: the tier lacks its level */
+	EXCLUDED_TOOLS,
+	EXCLUDED_VISION,
+	EXCLUDED_JSON_SCHEMA,
+	EXCLUDED_OUTPUT_LIMIT,
+	EXCLUDED_CONTEXT_WINDOW,
+	EXCLUDED_NOT_USER_KEY, /* byok is only, and the user has no key there */
+	EXCLUDED_NO_KEY		   /* all would be well, but there is no platform key */
+} PlanReason;
 
 typedef struct PlanEntry
 {
 	const CatalogModel *model;
-	bool		used_byok;
-	bool		eligible;
-	const char *reason;			/* of its place, or of its exclusion */
+	PlanReason			reason;
+	int					rule; /* priority of the rule that names it; 0: none does */
+	bool				used_byok;
+	bool				eligible;
 
 	/*
-	 * Upper bound of the cost: the estimated prompt at the input price plus the
-	 * largest answer at the output price; MONEY_UNKNOWN when a price is.
+	 * Upper bound of the cost: the estimated prompt at the dearest price that
+	 * may apply to input, plus the largest answer at the output price, for each
+	 * choice.  MONEY_UNKNOWN when a price is.
 	 */
-	Money		estimated_cost;
-	bool		lacks_key;		/* excluded only because there is no key */
+	Money estimated_cost;
 } PlanEntry;
 
 typedef struct Plan
 {
-	PowerLevel	power_level;	/* the one that applies; of a named model its own */
-	PlanEntry  *entries;		/* eligible ones first, in order; excluded ones after */
+	PowerLevel	power_level; /* the one that applies; of a named model its own */
+	const char *tier;
+	int64		input_tokens;	   /* as estimated */
+	int64		max_output_tokens; /* as the request says; 0: it does not */
+	PlanEntry  *entries;		   /* eligible ones first, in order; excluded ones after */
 	int			nentries;
 	int			neligible;
 } Plan;
 
+/* The largest answer that is assumed where neither request nor model has a limit. */
+#define ROUTE_DEFAULT_OUTPUT_TOKENS 4096
+
 /*
  * Make the plan.  power_level and model are the caller's arguments or NULL (a
  * model in the request object counts when the argument is NULL).  False with
- * 22023 for an unknown level, model, tier or provider (naming the valid ones)
- * and LR008 for a level, asked for by name, that the tier does not include.  A
- * plan without an eligible entry is a success: see route_nothing_eligible.
+ * 22023 for an unknown level, model or tier (naming the valid ones) and LR008
+ * for a level, asked for by name, that the tier does not include.  A plan
+ * without an eligible entry is a success: see route_nothing_eligible.
+ *
+ * The plan is palloc'd and points into the catalog.
  */
 extern bool route_plan(const Catalog *catalog, const ChatRequest *request,
 					   const char *power_level, const char *model,
 					   const RouteCaller *caller, Plan *plan, LlmError *error);
 
+/* The reason of an entry in plain words, palloc'd. */
+extern char *route_reason(const Plan *plan, const PlanEntry *entry);
+
 /*
  * Explain a plan without an eligible entry: LR005 with the exact
- * llm_provider_set_key call when only keys are missing, else LR001, with the
- * reason of each candidate in DETAIL.  Always returns false.
+ * llm_provider_set_key call when a key is all that is missing, else LR001; with
+ * the reason of each candidate in DETAIL.  Always returns false.
  */
 extern bool route_nothing_eligible(const Plan *plan, LlmError *error);
 
-#endif							/* LLM_ROUTER_ROUTE_H */
+#endif /* LLM_ROUTER_ROUTE_H */

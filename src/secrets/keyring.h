@@ -1,55 +1,66 @@
 /*
  * keyring.h
- *		Master keys, and credentials sealed with them.
+ *		The master keys: where they come from, and sealing with them.
  *
- * Plaintext keys live only in memory of this process that is wiped: on expiry
- * (llm_router.key_cache_ttl), when the master keys change, and at exit.
+ * Everything here needs llm_router to be preloaded.
  */
 #ifndef LLM_ROUTER_KEYRING_H
 #define LLM_ROUTER_KEYRING_H
 
 #include "base/errors.h"
 
-/*
- * Seal an API key for its owner and its provider's origin (provider_origin()),
- * so that neither a copied token nor a repointed provider opens it.  user_id is
- * NULL for a platform key.  *token is a Fernet token, palloc'd.  False with
- * LR009 when there is no usable master key.
- */
-extern bool credential_seal(const char *api_key, const char *user_id,
-							const char *origin, char **token, LlmError *error);
+#define KEYRING_FINGERPRINT_LENGTH 16 /* hex digits */
 
 /*
- * Open a sealed key.  The result belongs to the cache of this process and stays
- * valid until the next call of a credential_ function.  NULL with LR009 when no
- * master key opens the token, and with LR005 when it was sealed for another
- * user or origin.
+ * Where the master keys come from ("environment", "command", "file" or
+ * "generated file"), and whether they can be used.
  */
-extern const char *credential_open(const char *token, const char *user_id,
-								   const char *origin, LlmError *error);
-
-/*
- * Seal an existing token again with the first master key, whatever it holds.
- * *changed is false (and *new_token NULL) when the first key already made it.
- */
-extern bool credential_reseal(const char *token, char **new_token, bool *changed,
-							  LlmError *error);
-
-/* Forget and wipe every plaintext key of this process. */
-extern void credential_forget(void);
-
-/* Where the master keys come from, for llm_doctor. */
 typedef struct KeyringStatus
 {
-	int			nkeys;			/* 0: none is configured */
-	const char *source;			/* "environment", "command", "file", "generated file" */
-	char	   *problem;		/* why the keys cannot be used, or NULL */
-	char		fingerprint[17];	/* of the first key: 16 hex digits; "" without keys */
+	int			nkeys; /* 0: none is configured, or there is a problem */
+	const char *source;
+	char	   *problem; /* why the keys cannot be used, palloc'd; or NULL */
+
+	/* Of the first key; "" without keys. */
+	char fingerprint[KEYRING_FINGERPRINT_LENGTH + 1];
 } KeyringStatus;
 
 extern void keyring_status(KeyringStatus *status);
 
-/* Called once by _PG_init. */
+/* Whether there is a master key to seal with; false with LR009. */
+extern bool keyring_usable(LlmError *error);
+
+/* Whether the key with this fingerprint is among the master keys. */
+extern bool keyring_has(const char *fingerprint);
+
+/*
+ * See to it that there is a master key: where no source is configured and the
+ * generated file is not there, make it.  Only for a database that holds no
+ * sealed key: a new master key would hide that the right one is missing.  False
+ * with LR009 when a configured source cannot be used, in recovery, in a binary
+ * upgrade, or when writing fails.
+ */
+extern bool keyring_generate(LlmError *error);
+
+/*
+ * Encrypt with the first master key; the token is palloc'd.  False with LR009
+ * when there is no usable one.
+ */
+extern bool keyring_seal(const char *plain, size_t length, char **token,
+						 LlmError *error);
+
+/*
+ * Decrypt with the master key that made the token, into plain, which has room
+ * for strlen(token) bytes.  *by_first_key says whether that is the first (may be
+ * NULL).  False with LR009, and plain wiped, when none did.
+ */
+extern bool keyring_open(const char *token, char *plain, size_t *length,
+						 bool *by_first_key, LlmError *error);
+
+/* Changes whenever this process sees other master keys. */
+extern uint32 keyring_version(void);
+
+/* Called once by _PG_init while preloading. */
 extern void keyring_init(void);
 
-#endif							/* LLM_ROUTER_KEYRING_H */
+#endif /* LLM_ROUTER_KEYRING_H */

@@ -18,14 +18,12 @@ fail() {
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # PostgreSQL refuses to run as root, so root's servers and tests run as "postgres", which every server package creates.
-# setpriv, unlike su and runuser, becomes the command: its pid is the command's own.
-as_server_user() {
-    if is_root; then
-        HOME=/var/lib/postgresql setpriv --reuid=postgres --regid=postgres --init-groups "$@"
-    else
-        "$@"
-    fi
-}
+# setpriv, unlike su and runuser, becomes the command: the pid of "${server_user[@]}" COMMAND & is the command's own.
+server_user=()
+if is_root; then
+    server_user=(env HOME=/var/lib/postgresql setpriv --reuid=postgres --regid=postgres --init-groups)
+fi
+as_server_user() { "${server_user[@]}" "$@"; }
 
 # scratch_dir NAME: a new directory which the server's user owns. In /tmp, because the path of a Unix socket may have no
 # more than 107 bytes.

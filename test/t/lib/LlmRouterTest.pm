@@ -110,6 +110,16 @@ sub start_process
 	return $pid;
 }
 
+# Waits for the end of a process of start_process().
+sub wait_for_exit
+{
+	my ($pid) = @_;
+	return unless $children{$pid};
+	wait_until("the end of process $pid", sub { waitpid($pid, WNOHANG) == $pid });
+	delete $children{$pid};
+	return;
+}
+
 # Signals a process of start_process() and waits for its end.
 sub stop_process
 {

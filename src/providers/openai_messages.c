@@ -1,0 +1,197 @@
+/*
+ * openai_messages.c
+ *		Writing the conversation, as far as a provider wants it otherwise than
+ *		OpenAI does.
+ */
+#include "chat/json.h"
+#include "common/hashfn.h"
+#include "providers/openai.h"
+
+typedef struct MessageWriter
+{
+	StringInfo	body;
+	const OpenAiRules *rules;
+	bool		developer_to_system;
+} MessageWriter;
+
+/* A comma before all members but the first. */
+static void
+separate(StringInfo body, bool *first)
+{
+	if (!*first)
+		appendStringInfoCharMacro(body, ',');
+	*first = false;
+}
+
+static bool
+fits_id_rule(const JsonbValue *id, int length)
+{
+	if (id->val.string.len != length)
+		return false;
+	for (int i = 0; i < length; i++)
+		if (!isalnum((unsigned char) id->val.string.val[i]))
+			return false;
+	return true;
+}
+
+/*
+ * A tool call's id as this provider accepts it: the id itself, or letters and
+ * digits made of its hash, so that call and result still match.
+ */
+static void
+append_call_id(MessageWriter *writer, const JsonbValue *id)
+{
+	static const char digits[] =
+		"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	const int	base = sizeof(digits) - 1;
+	int			length = writer->rules->tool_call_id_length;
+	uint64		hash = 0;
+
+	if (length == 0 || id->type != jbvString || fits_id_rule(id, length))
+	{
+		json_append_value(writer->body, id);
+		return;
+	}
+	appendStringInfoCharMacro(writer->body, '"');
+	for (int i = 0; i < length; i++)
+	{
+		/* 64 bits are good for ten digits. */
+		if (i % 10 == 0)
+			hash = hash_bytes_extended((const unsigned char *) id->val.string.val,
+									   id->val.string.len, i);
+		appendStringInfoCharMacro(writer->body, digits[hash % base]);
+		hash /= base;
+	}
+	appendStringInfoCharMacro(writer->body, '"');
+}
+
+static void
+append_tool_call(MessageWriter *writer, JsonbContainer *call)
+{
+	JsonbIterator *iterator = json_iterate(call);
+	JsonbValue	key;
+	JsonbValue	value;
+	bool		first = true;
+
+	appendStringInfoCharMacro(writer->body, '{');
+	while (json_next_member(&iterator, &key, &value))
+	{
+		separate(writer->body, &first);
+		json_append_key(writer->body, &key);
+		if (json_value_is(&key, "id"))
+			append_call_id(writer, &value);
+		else
+			json_append_value(writer->body, &value);
+	}
+	appendStringInfoCharMacro(writer->body, '}');
+}
+
+static void
+append_tool_calls(MessageWriter *writer, JsonbContainer *calls)
+{
+	JsonbIterator *iterator = json_iterate(calls);
+	JsonbValue	call;
+	bool		first = true;
+
+	appendStringInfoCharMacro(writer->body, '[');
+	while (json_next_element(&iterator, &call))
+	{
+		separate(writer->body, &first);
+		append_tool_call(writer, json_value_object(&call));
+	}
+	appendStringInfoCharMacro(writer->body, ']');
+}
+
+/* image_url without its "detail". */
+static void
+append_image(MessageWriter *writer, JsonbContainer *part)
+{
+	JsonbContainer *image = json_member_object(part, "image_url");
+
+	appendStringInfoString(writer->body, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
+	json_append_value(writer->body, json_member(image, "url"));
+	appendStringInfoString(writer->body, "}}");
+}
+
+static void
+append_parts(MessageWriter *writer, JsonbContainer *parts)
+{
+	JsonbIterator *iterator = json_iterate(parts);
+	JsonbValue	part;
+	bool		first = true;
+
+	appendStringInfoCharMacro(writer->body, '[');
+	while (json_next_element(&iterator, &part))
+	{
+		JsonbContainer *object = json_value_object(&part);
+
+		separate(writer->body, &first);
+		if (writer->rules->drops_image_detail &&
+			json_value_is(json_member(object, "type"), "image_url"))
+			append_image(writer, object);
+		else
+			json_append_value(writer->body, &part);
+	}
+	appendStringInfoCharMacro(writer->body, ']');
+}
+
+/* Providers refuse what our own answers may hold: nulls, empty tool_calls. */
+static bool
+is_left_out(MessageWriter *writer, const JsonbValue *key, const JsonbValue *value)
+{
+	JsonbContainer *array = json_value_array(value);
+
+	if (openai_list_has(writer->rules->drop_message_fields, key))
+		return true;
+	if (value->type == jbvNull)
+		return !json_value_is(key, "content");
+	return array && JsonContainerSize(array) == 0 && json_value_is(key, "tool_calls");
+}
+
+static void
+append_message(MessageWriter *writer, JsonbContainer *message)
+{
+	JsonbIterator *iterator = json_iterate(message);
+	JsonbValue	key;
+	JsonbValue	value;
+	bool		first = true;
+
+	appendStringInfoCharMacro(writer->body, '{');
+	while (json_next_member(&iterator, &key, &value))
+	{
+		if (is_left_out(writer, &key, &value))
+			continue;
+		separate(writer->body, &first);
+		json_append_key(writer->body, &key);
+		if (writer->developer_to_system && json_value_is(&key, "role") &&
+			json_value_is(&value, "developer"))
+			appendStringInfoString(writer->body, "\"system\"");
+		else if (json_value_is(&key, "tool_call_id"))
+			append_call_id(writer, &value);
+		else if (json_value_is(&key, "tool_calls"))
+			append_tool_calls(writer, json_value_array(&value));
+		else if (json_value_is(&key, "content") && json_value_array(&value))
+			append_parts(writer, json_value_array(&value));
+		else
+			json_append_value(writer->body, &value);
+	}
+	appendStringInfoCharMacro(writer->body, '}');
+}
+
+void
+openai_append_messages(StringInfo body, const OpenAiRules *rules,
+					   bool developer_to_system, JsonbContainer *messages)
+{
+	MessageWriter writer = {body, rules, developer_to_system};
+	JsonbIterator *iterator = json_iterate(messages);
+	JsonbValue	message;
+	bool		first = true;
+
+	appendStringInfoCharMacro(body, '[');
+	while (json_next_element(&iterator, &message))
+	{
+		separate(body, &first);
+		append_message(&writer, json_value_object(&message));
+	}
+	appendStringInfoCharMacro(body, ']');
+}

@@ -1,0 +1,17 @@
+/*
+ * redact.h
+ *		Keys that providers echo in their error messages.
+ */
+#ifndef LLM_ROUTER_REDACT_H
+#define LLM_ROUTER_REDACT_H
+
+#include "postgres.h"
+
+/*
+ * Overwrite, in place, what looks like an API key, whole or partly masked:
+ * words that begin like the known vendors' keys, and runs of 32 or more letters
+ * and digits mixed, which is what keys without a prefix are.  Returns text.
+ */
+extern char *redact_keys(char *text);
+
+#endif							/* LLM_ROUTER_REDACT_H */

@@ -1,0 +1,437 @@
+/*
+ * route.c
+ *		Which models may serve a request, in which order.
+ *
+ * The plan is made in one walk over the rules of the caller's tier and level
+ * (and, where they may stand in, over the models of the level), first for keys
+ * of the user, then for the platform's.  What has been placed is a mark per
+ * model, so the work is linear in rules and models.  Nothing is formatted
+ * here: a plan of hundreds of candidates takes a few microseconds.
+ *
+ * Invariants of a plan:
+ * - A model has at most one entry with the user's key and at most one with the
+ *	 platform's, each at its best place.
+ * - Eligible entries come first, in the order to try them.
+ * - An exclusion names the first thing in the way; "no key" is looked at last,
+ *	 so that it means: with a key this model would do.
+ *
+ * The words for all this are in explain.c.
+ */
+#include "routing/route.h"
+
+#include "routing/explain.h"
+#include "utils/memutils.h"
+
+/* Marks of a model: where it has an entry already. */
+#define PLACED_USER_KEY		0x01
+#define PLACED_PLATFORM_KEY 0x02
+
+typedef struct Planner
+{
+	const Catalog	  *catalog;
+	const ChatRequest *request;
+	const RouteCaller *caller;
+	const CatalogTier *tier;
+	uint8			  *placed; /* by place in catalog->models */
+	Plan			  *plan;
+	PlanEntry		  *excluded; /* moved behind the eligible ones at the end */
+	int				   nexcluded;
+} Planner;
+
+/* A set of models for the planner, in order. */
+typedef struct NamedModels
+{
+	const CatalogModel **models;
+	int					 nmodels;
+} NamedModels;
+
+/* ------------------------------------------------------------------------
+ * One candidate
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+has_user_key(const Planner *planner, const CatalogProvider *provider)
+{
+	return bms_is_member((int) (provider - planner->catalog->providers),
+						 planner->caller->user_key_providers);
+}
+
+static bool
+has_platform_key(const CatalogProvider *provider)
+{
+	return provider->endpoint.auth_type == AUTH_NONE || provider->encrypted_key != NULL;
+}
+
+/* What keeps a model from serving the request whatever the key; else "place". */
+static PlanReason
+model_reason(const Planner *planner, const CatalogModel *model, PlanReason place)
+{
+	const ChatRequest *request = planner->request;
+
+	if (!model->provider->enabled)
+		return EXCLUDED_PROVIDER_DISABLED;
+	if (!model->enabled)
+		return EXCLUDED_MODEL_DISABLED;
+	if (model->retires_on <= planner->caller->today)
+		return EXCLUDED_RETIRED;
+	if (model->provider->format == NULL)
+		return EXCLUDED_NO_ADAPTER;
+	if (place == REASON_NAMED && !planner->tier->power_levels[model->power_level])
+		return EXCLUDED_TIER;
+	if (request->needs_tools && model->tools == ABILITY_NO)
+		return EXCLUDED_TOOLS;
+	if (request->needs_vision && model->vision == ABILITY_NO)
+		return EXCLUDED_VISION;
+	if (request->needs_json_schema && model->json_schema == ABILITY_NO)
+		return EXCLUDED_JSON_SCHEMA;
+	if (model->max_output_tokens > 0 &&
+		request->max_output_tokens > model->max_output_tokens)
+		return EXCLUDED_OUTPUT_LIMIT;
+	if (model->context_window > 0 &&
+		request->input_tokens + request->max_output_tokens > model->context_window)
+		return EXCLUDED_CONTEXT_WINDOW;
+	return place;
+}
+
+/*
+ * A prompt of the estimated length may be charged as read from or written to
+ * the provider's cache, and, being an estimate from above, at the short prices
+ * too.  An unknown price is below every other.
+ */
+static Money
+estimate_cost(const CatalogModel *model, const ChatRequest *request)
+{
+	UnitPrices prices = prices_for_prompt(&model->prices, request->input_tokens);
+	Price	   input = Max(prices.input, model->prices.input);
+	Price	   output = Max(prices.output, model->prices.output);
+	int64	   answer = ROUTE_DEFAULT_OUTPUT_TOKENS;
+
+	if (prices.input == PRICE_UNKNOWN || prices.output == PRICE_UNKNOWN)
+		return MONEY_UNKNOWN;
+	input = Max(input, Max(prices.cache_write, prices.cached_input));
+	if (request->max_output_tokens > 0)
+		answer = request->max_output_tokens;
+	else if (model->max_output_tokens > 0)
+		answer = model->max_output_tokens;
+	return (Money) input * request->input_tokens +
+		   (Money) output * answer * request->choices;
+}
+
+static void
+add_entry(Planner *planner, const CatalogModel *model, PlanReason reason, int rule,
+		  bool used_byok)
+{
+	bool	   eligible = reason < EXCLUDED_PROVIDER_DISABLED;
+	PlanEntry *entry = eligible ? &planner->plan->entries[planner->plan->neligible++]
+								: &planner->excluded[planner->nexcluded++];
+
+	entry->model = model;
+	entry->reason = reason;
+	entry->rule = rule;
+	entry->used_byok = used_byok;
+	entry->eligible = eligible;
+	entry->estimated_cost = estimate_cost(model, planner->request);
+}
+
+/* Place a model with the user's key, if there is one for it. */
+static void
+place_with_user_key(Planner *planner, const CatalogModel *model, PlanReason place,
+					int rule)
+{
+	uint8 *placed = &planner->placed[model - planner->catalog->models];
+
+	if ((*placed & PLACED_USER_KEY) || !has_user_key(planner, model->provider))
+		return;
+	*placed |= PLACED_USER_KEY;
+	add_entry(planner, model, model_reason(planner, model, place), rule, true);
+}
+
+/*
+ * Place a model with the platform's key.  One that has an entry with the user's
+ * key gets a second one only if that can be used.
+ */
+static void
+place_with_platform_key(Planner *planner, const CatalogModel *model, PlanReason place,
+						int rule)
+{
+	uint8	  *placed = &planner->placed[model - planner->catalog->models];
+	PlanReason reason;
+
+	if (*placed & PLACED_PLATFORM_KEY)
+		return;
+	reason = model_reason(planner, model, place);
+	if (reason == place && planner->request->router.byok == BYOK_ONLY)
+		reason = EXCLUDED_NOT_USER_KEY;
+	else if (reason == place && !has_platform_key(model->provider))
+		reason = EXCLUDED_NO_KEY;
+	if (reason != place && (*placed & PLACED_USER_KEY))
+		return;
+	*placed |= PLACED_PLATFORM_KEY;
+	add_entry(planner, model, reason, rule, false);
+}
+
+typedef void (*PlaceModel) (Planner *planner, const CatalogModel *model,
+							PlanReason place, int rule);
+
+/* ------------------------------------------------------------------------
+ * The walks
+ * ------------------------------------------------------------------------
+ */
+
+static const struct CatalogRuleList *
+rules_of(const Planner *planner, PowerLevel level)
+{
+	int tier = (int) (planner->tier - planner->catalog->tiers);
+
+	return &planner->catalog->rules[tier * POWER_LEVEL_COUNT + level];
+}
+
+static void
+walk_rules(Planner *planner, const struct CatalogRuleList *list, PlaceModel place)
+{
+	for (int i = 0; i < list->nrules; i++)
+	{
+		const CatalogRule *rule = &list->rules[i];
+
+		place(planner, rule->model, REASON_RULE_PRIMARY, rule->priority);
+		if (rule->fallback)
+			place(planner, rule->fallback, REASON_RULE_FALLBACK, rule->priority);
+	}
+}
+
+static void
+walk_level(Planner *planner, PowerLevel level, PlaceModel place, PlanReason reason)
+{
+	const Catalog *catalog = planner->catalog;
+
+	for (int i = catalog->level_start[level]; i < catalog->level_start[level + 1]; i++)
+		place(planner, &catalog->models[i], reason, 0);
+}
+
+static bool
+uses_user_keys(const Planner *planner)
+{
+	return planner->request->router.byok != BYOK_NEVER &&
+		   !bms_is_empty(planner->caller->user_key_providers);
+}
+
+static void
+plan_level(Planner *planner, PowerLevel level)
+{
+	const struct CatalogRuleList *rules = rules_of(planner, level);
+	FallbackScope				  scope = planner->request->router.fallback_scope;
+
+	if (scope == FALLBACK_UNSET)
+		scope = planner->caller->fallback_scope;
+
+	if (uses_user_keys(planner))
+	{
+		walk_rules(planner, rules, place_with_user_key);
+		walk_level(planner, level, place_with_user_key, REASON_USER_KEY);
+	}
+	walk_rules(planner, rules, place_with_platform_key);
+	if (rules->nrules == 0 || scope == FALLBACK_LEVEL)
+		walk_level(planner, level, place_with_platform_key, REASON_LEVEL);
+}
+
+static void
+plan_named(Planner *planner, const NamedModels *named)
+{
+	if (uses_user_keys(planner))
+	{
+		for (int i = 0; i < named->nmodels; i++)
+			place_with_user_key(planner, named->models[i], REASON_NAMED, 0);
+	}
+	for (int i = 0; i < named->nmodels; i++)
+		place_with_platform_key(planner, named->models[i], REASON_NAMED, 0);
+}
+
+/* ------------------------------------------------------------------------
+ * Names and levels
+ * ------------------------------------------------------------------------
+ */
+
+/* Whether name is "provider/model_name" for this model. */
+static bool
+is_full_name(const CatalogModel *model, const char *name)
+{
+	size_t length = strlen(model->provider->name);
+
+	return strncmp(name, model->provider->name, length) == 0 && name[length] == '/' &&
+		   strcmp(name + length + 1, model->name) == 0;
+}
+
+/*
+ * The models of that name.  provider/model_name is one model, and wins over the
+ * same words as the model_name of a reseller: the caller named the company.  A
+ * bare model_name is that model at every provider that has it, the cheapest
+ * first.
+ */
+static NamedModels
+find_named(const Catalog *catalog, const char *name)
+{
+	NamedModels named = { palloc(sizeof(CatalogModel *) * Max(catalog->nmodels, 1)), 0 };
+
+	for (int i = 0; i < catalog->nmodels; i++)
+	{
+		const CatalogModel *model = &catalog->models[i];
+
+		if (is_full_name(model, name))
+		{
+			named.models[0] = model;
+			named.nmodels = 1;
+			break;
+		}
+		if (strcmp(model->name, name) == 0)
+			named.models[named.nmodels++] = model;
+	}
+	return named;
+}
+
+/* Whether the tier includes the level of one of these, at least. */
+static bool
+tier_allows_some(const CatalogTier *tier, const NamedModels *named)
+{
+	for (int i = 0; i < named->nmodels; i++)
+	{
+		if (tier->power_levels[named->models[i]->power_level])
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The level itself if the tier includes it, else the highest below it that the
+ * tier includes; where there is none below, the lowest above.
+ */
+static PowerLevel
+lower_to_tier(PowerLevel level, const CatalogTier *tier)
+{
+	for (int lower = level; lower >= 0; lower--)
+	{
+		if (tier->power_levels[lower])
+			return (PowerLevel) lower;
+	}
+	for (int higher = level + 1; higher < POWER_LEVEL_COUNT; higher++)
+	{
+		if (tier->power_levels[higher])
+			return (PowerLevel) higher;
+	}
+	return level;
+}
+
+/* A level that the caller, or a default, names. */
+static bool
+find_level(const Catalog *catalog, const char *name, PowerLevel *level, LlmError *error)
+{
+	if (power_level_from_name(name, level))
+		return true;
+	return explain_unknown_level(name, find_named(catalog, name).nmodels > 0, error);
+}
+
+/* The level that applies to a request that names no model. */
+static bool
+choose_level(const Planner *planner, const char *asked, PowerLevel *level,
+			 LlmError *error)
+{
+	const RouteCaller *caller = planner->caller;
+	const char		  *name = asked;
+
+	if (name == NULL)
+		name = caller->user_default_level;
+	if (name == NULL)
+		name = caller->setting_default_level;
+	if (!find_level(planner->catalog, name, level, error))
+		return false;
+	if (asked == NULL)
+		*level = lower_to_tier(*level, planner->tier);
+	else if (!planner->tier->power_levels[*level])
+		return explain_tier(planner->tier, caller->user_id, *level, error);
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * The plan
+ * ------------------------------------------------------------------------
+ */
+
+static Planner
+planner_create(const Catalog *catalog, const ChatRequest *request,
+			   const RouteCaller *caller, const CatalogTier *tier, Plan *plan)
+{
+	/* Twice: with the user's key and with the platform's. */
+	int		capacity = 2 * Max(catalog->nmodels, 1);
+	Planner planner = {
+		.catalog = catalog,
+		.request = request,
+		.caller = caller,
+		.tier = tier,
+		.plan = plan,
+	};
+
+	plan->tier = tier->name;
+	plan->input_tokens = request->input_tokens;
+	plan->max_output_tokens = request->max_output_tokens;
+	plan->entries = palloc_array(PlanEntry, capacity);
+	plan->nentries = plan->neligible = 0;
+	planner.excluded = palloc_array(PlanEntry, capacity);
+	planner.placed = palloc0_array(uint8, capacity);
+	return planner;
+}
+
+static void
+planner_finish(Planner *planner)
+{
+	Plan *plan = planner->plan;
+
+	memcpy(plan->entries + plan->neligible, planner->excluded,
+		   sizeof(PlanEntry) * planner->nexcluded);
+	plan->nentries = plan->neligible + planner->nexcluded;
+	pfree(planner->excluded);
+	pfree(planner->placed);
+}
+
+static bool
+route_named(Planner *planner, const char *power_level, const char *model,
+			LlmError *error)
+{
+	NamedModels named = find_named(planner->catalog, model);
+	PowerLevel	ignored;
+
+	if (named.nmodels == 0)
+		return explain_unknown_model(planner->catalog, model, error);
+	if (power_level && !find_level(planner->catalog, power_level, &ignored, error))
+		return false;
+	if (!tier_allows_some(planner->tier, &named))
+		return explain_tier(planner->tier, planner->caller->user_id,
+							named.models[0]->power_level, error);
+	plan_named(planner, &named);
+	planner_finish(planner);
+	planner->plan->power_level = planner->plan->entries[0].model->power_level;
+	return true;
+}
+
+bool
+route_plan(const Catalog *catalog, const ChatRequest *request,
+		   const char *power_level, const char *model, const RouteCaller *caller,
+		   Plan *plan, LlmError *error)
+{
+	const CatalogTier *tier = catalog_tier(catalog, caller->tier);
+	Planner			   planner;
+
+	if (tier == NULL)
+		return explain_unknown_tier(catalog, caller, error);
+	planner = planner_create(catalog, request, caller, tier, plan);
+
+	if (model == NULL)
+		model = request->model;
+	if (model)
+		return route_named(&planner, power_level, model, error);
+
+	if (!choose_level(&planner, power_level, &plan->power_level, error))
+		return false;
+	plan_level(&planner, plan->power_level);
+	planner_finish(&planner);
+	return true;
+}

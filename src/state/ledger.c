@@ -1,0 +1,291 @@
+/*
+ * ledger.c
+ *		The caller's side of the ledger: reserve, settle, and see it committed.
+ *
+ * What this process has open is settled when it ends, as cancelled: by a
+ * before_shmem_exit callback, which in a FATAL exit runs before the
+ * transaction is aborted (callbacks run last in, first out, and PostgreSQL's
+ * own was registered at the start).  The abort then finds its tickets ended.
+ *
+ * After a kill -9 the whole shared memory starts anew; see doc/ledger.md.
+ */
+#include "state/ledger.h"
+
+#include "access/xlog.h"
+#include "base/compat.h"
+#include "base/settings.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "state/ledger_ring.h"
+#include "state/ledger_spill.h"
+#include "state/ledger_writers.h"
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+
+/* How long a call looks for a writer before it is refused. */
+#define WRITER_TIMEOUT_MS 5000
+
+static int	open_records;		/* of this process */
+static bool exit_registered;
+
+static void settle_at_exit(int code, Datum arg);
+
+void
+ledger_init(void)
+{
+	ledger_ring_init();
+}
+
+static LedgerProgress
+refuse(LlmError *error, const char *message, const char *hint)
+{
+	error_set(error, ERRCODE_LLM_NOT_RUNNING, "%s", message);
+	error_hint(error, "%s", hint);
+	return LEDGER_REFUSED;
+}
+
+/* No writer yet: ask for one, for as long as the caller may wait. */
+static LedgerProgress
+await_writer(TimestampTz since, LlmError *error)
+{
+	bool		started = ledger_writer_start(MyDatabaseId);
+
+	if (!TimestampDifferenceExceeds(since, GetCurrentTimestamp(), WRITER_TIMEOUT_MS))
+		return LEDGER_WAIT;
+	if (started)
+		return refuse(error, "the ledger writer of this database does not start",
+					  "The server log says why; llm_status shows the workers.");
+	return refuse(error, "no background worker is free for the ledger of this database",
+				  "Raise llm_router.max_workers, and max_worker_processes with it.");
+}
+
+/* An open record, or LEDGER_NONE.  Sets *writer to whether there is one. */
+static int32
+open_record(int32 text_size, bool *writer)
+{
+	LedgerQueue *queue;
+	int32		slot = LEDGER_NONE;
+
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	queue = ledger_queue_get(MyDatabaseId);
+	*writer = queue != NULL && queue->writer_state == WRITER_READY &&
+		queue->holder == LEDGER_NONE;
+	if (*writer)
+		slot = ledger_record_open(queue, text_size);
+	if (slot == LEDGER_NONE)
+		ledger_sleepers_add();
+	LWLockRelease(ledger_lock);
+	return slot;
+}
+
+LedgerProgress
+ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ticket,
+			   LlmError *error)
+{
+	const char *texts[LEDGER_TEXT_COUNT] = {
+		[LEDGER_TEXT_USER_ID] = request->user_id,
+		[LEDGER_TEXT_ROLE_NAME] = request->role_name,
+		[LEDGER_TEXT_POWER_LEVEL] = request->power_level,
+		[LEDGER_TEXT_TAGS] = request->tags ? request->tags : "",
+	};
+	int32		text_size = 0;
+	int32		slot;
+	bool		writer;
+
+	*ticket = LEDGER_NO_TICKET;
+	if (!settings_preloaded)
+		return refuse(error, "llm_router is not preloaded",
+					  "Add llm_router to shared_preload_libraries and restart the server.");
+	if (!IsUnderPostmaster)
+		return refuse(error, "llm_router does not work in single-user mode",
+					  "Start the server normally: the ledger needs its background worker.");
+	if (RecoveryInProgress())
+		return refuse(error, "llm_router does not call providers on a standby",
+					  "Call on the primary: a standby cannot write the ledger.");
+
+	if (!exit_registered)
+	{
+		before_shmem_exit(settle_at_exit, (Datum) 0);
+		exit_registered = true;
+	}
+	for (int i = 0; i < LEDGER_TEXT_COUNT; i++)
+		text_size += (int32) strlen(texts[i]) + 1;
+
+	slot = open_record(text_size, &writer);
+	if (slot == LEDGER_NONE)
+		return writer ? LEDGER_WAIT : await_writer(since, error);
+
+	open_records++;
+	ledger_record(slot)->request_id = request->request_id;
+	ledger_text_write(slot, texts);
+	ticket->slot = slot;
+	ticket->generation = ledger_record(slot)->block.generation;
+	return LEDGER_READY;
+}
+
+/* The record of a ticket that has not ended, or NULL. */
+static LedgerRecord *
+ticket_record(const LedgerTicket *ticket)
+{
+	LedgerRecord *record;
+
+	if (ticket->slot < 0)
+		return NULL;
+
+	/* Without the lock: nobody but this process ends its own open records. */
+	record = ledger_record(ticket->slot);
+	if (record->block.generation != ticket->generation || record->block.state != BLOCK_OPEN)
+		return NULL;
+	return record;
+}
+
+/* What does not fit is cut between characters, never within one. */
+static void
+copy_name(char to[LEDGER_NAME_SIZE], const char *from)
+{
+	int			length = pg_mbcliplen(from, (int) strlen(from), LEDGER_NAME_SIZE - 1);
+
+	memcpy(to, from, length);
+	to[length] = '\0';
+}
+
+/* Drop an incomplete character that whoever filled the buffer may have left. */
+static void
+clip(char *text)
+{
+	int			length = (int) strlen(text);
+
+	text[pg_mbcliplen(text, length, length)] = '\0';
+}
+
+void
+ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt)
+{
+	LedgerRecord *record = ticket_record(ticket);
+
+	if (record == NULL)
+		return;
+	record->attempt = attempt->attempt;
+	record->provider_id = attempt->provider_id;
+	record->model_id = attempt->model_id;
+	record->used_byok = attempt->used_byok;
+	record->prices = attempt->prices;
+	record->estimated_cost = attempt->estimated_cost;
+	record->started_at = attempt->started_at;
+	copy_name(record->provider, attempt->provider);
+	copy_name(record->model, attempt->model);
+}
+
+/* Queue the record, and see that somebody takes it. */
+static void
+settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
+{
+	LedgerRecord *record = ledger_record(slot);
+	LedgerQueue *queue = &ledger_ring->queues[record->queue];
+	int32		wake = LEDGER_NONE;
+
+	record->outcome = *outcome;
+	clip(record->outcome.finish_reason);
+	clip(record->outcome.provider_request_id);
+	record->owner_waits = setting_ledger_wait;
+
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	ledger_record_queue(slot);
+	*position = record->position;
+	if (queue->writer_state == WRITER_NONE)
+		wake = ledger_ring->launcher_process;
+	else if (queue->writer_sleeps)
+	{
+		wake = queue->writer_process;
+		queue->writer_sleeps = false;
+	}
+	LWLockRelease(ledger_lock);
+	ledger_wake(wake);
+	open_records--;
+}
+
+void
+ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome)
+{
+	LedgerRecord *record = ticket_record(ticket);
+
+	if (record == NULL)
+		return;
+	Assert(record->attempt > 0);
+	settle_record(ticket->slot, outcome, &ticket->position);
+}
+
+static void
+release_record(int32 slot)
+{
+	const LedgerQueue *queue = &ledger_ring->queues[ledger_record(slot)->queue];
+
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	ledger_record_free(slot);
+	if (queue->writer_should_leave)
+		ledger_wake(queue->writer_process);
+	LWLockRelease(ledger_lock);
+	open_records--;
+}
+
+void
+ledger_release(LedgerTicket *ticket)
+{
+	if (ticket_record(ticket) != NULL)
+		release_record(ticket->slot);
+}
+
+bool
+ledger_committed(const LedgerTicket *ticket)
+{
+	const LedgerQueue *queue;
+	bool		committed;
+
+	/*
+	 * A queue whose place has been given away was empty; one made anew starts
+	 * at the last position given.
+	 */
+	LWLockAcquire(ledger_lock, LW_SHARED);
+	queue = ledger_queue_find(MyDatabaseId);
+	committed = queue == NULL || queue->committed_position >= ticket->position;
+	LWLockRelease(ledger_lock);
+	return committed;
+}
+
+/* End one record of a process that ends, where nobody else will. */
+static void
+abandon_record(int32 slot)
+{
+	const LedgerRecord *record = ledger_record(slot);
+	LedgerOutcome outcome = {
+		.status = LEDGER_CANCELLED,
+		.outcome = OUTCOME_CANCELLED,
+		.is_final = true,
+		.prices = record->prices,
+		.cost = MONEY_UNKNOWN,
+	};
+	uint64		position;
+
+	if (record->attempt == 0)
+	{
+		release_record(slot);
+		return;
+	}
+	outcome.response_time_ms = (GetCurrentTimestamp() - record->started_at) / 1000;
+	settle_record(slot, &outcome, &position);
+}
+
+static void
+settle_at_exit(int code, Datum arg)
+{
+	int32		me = compat_my_proc_number();
+
+	for (int32 i = 0; open_records > 0 && i < ledger_ring->total_blocks; i++)
+	{
+		const LedgerRecord *record = ledger_record(i);
+
+		if (record->block.state == BLOCK_OPEN && record->owner == me)
+			abandon_record(i);
+	}
+	ledger_spill_orphans(MyDatabaseId);
+}

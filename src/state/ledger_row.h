@@ -1,0 +1,34 @@
+/*
+ * ledger_row.h
+ *		A ledger record as a row of llm_usage_logs: as datums for the insert, as
+ *		JSON for quarantine, spill file and server log.
+ */
+#ifndef LLM_ROUTER_LEDGER_ROW_H
+#define LLM_ROUTER_LEDGER_ROW_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "state/ledger_ring.h"
+
+typedef struct LedgerColumn
+{
+	const char *name;			/* of llm_usage_logs */
+	Oid			type;			/* JSONOID is passed as text */
+} LedgerColumn;
+
+#define LEDGER_COLUMN_COUNT 32
+
+extern const LedgerColumn ledger_columns[LEDGER_COLUMN_COUNT];
+
+/* A queued record's values, palloc'd in the current context. */
+extern void ledger_row_values(int32 block, Datum values[LEDGER_COLUMN_COUNT],
+							  bool nulls[LEDGER_COLUMN_COUNT]);
+
+/*
+ * Append the record as one line of JSON, an object by column; NULLs are left
+ * out.  Needs no catalog, so that the launcher can do it.
+ */
+extern void ledger_row_json(int32 block, StringInfo json);
+
+#endif							/* LLM_ROUTER_LEDGER_ROW_H */

@@ -1,0 +1,448 @@
+/*
+ * ledger_batch.c
+ *		The SQL of the ledger writer.
+ *
+ * A batch is one statement: it inserts the rows and adds what it inserted to
+ * the rollup.  The records reach it as a named tuplestore (as a trigger's
+ * transition table does), so there are no arrays to build and take apart;
+ * records of a spill file come through jsonb_populate_recordset and are
+ * otherwise treated alike.  Those may have been written before, and are then
+ * passed over.  A record from the ring leaves it with the commit, so one that
+ * the ledger has already is a mistake and goes to quarantine as such.
+ *
+ * The statements are prepared once a process and follow changes of the tables;
+ * they name the schema, so after a failure they are made anew (somebody may
+ * have renamed it).
+ *
+ * Everything runs as the extension's owner (owner_enter) in a transaction that
+ * ends here.  Errors end here too, as a BatchResult.
+ */
+#include "workers/ledger_batch.h"
+
+#include "access/xact.h"
+#include "base/settings.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "state/catalog.h"
+#include "state/ledger_row.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "workers/ledger_partitions.h"
+
+#define BATCH_RELATION "batch"
+
+/* A key of the rollup, in the order in which rows are locked: always the same. */
+#define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status"
+
+/* Counters of the rollup that are sums. */
+static const char *const rollup_sums[][2] = {
+	{"requests", "count(*) FILTER (WHERE is_final)"},
+	{"attempts", "coalesce(sum(attempts) FILTER (WHERE is_final), 0)"},
+	{"fallbacks", "count(*) FILTER (WHERE is_final AND attempts > 1)"},
+	{"errors", "count(*) FILTER (WHERE is_final AND status <> 'ok')"},
+	{"input_tokens", "coalesce(sum(input_tokens), 0)"},
+	{"cached_input_tokens", "coalesce(sum(cached_input_tokens), 0)"},
+	{"cache_write_tokens", "coalesce(sum(cache_write_tokens), 0)"},
+	{"output_tokens", "coalesce(sum(output_tokens), 0)"},
+	{"reasoning_tokens", "coalesce(sum(reasoning_tokens), 0)"},
+	{"total_cost", "coalesce(sum(total_cost), 0)"},
+	{"unknown_cost_requests", "count(*) FILTER (WHERE total_cost IS NULL)"},
+	{"latency_sum_ms", "coalesce(sum(response_time_ms) FILTER (WHERE is_final), 0)"},
+};
+
+typedef BatchResult (*BatchWork) (const LedgerBatch *batch, const void *argument);
+
+static SPIPlanPtr ring_plan;	/* rows from the ring */
+static SPIPlanPtr lines_plan;	/* rows from $1, a JSON array */
+static TupleDesc batch_tupdesc;
+
+/* ------------------------------------------------------------------------
+ * The statement
+ * ------------------------------------------------------------------------
+ */
+
+static void
+append_insert(StringInfo sql, const char *source, const char *on_conflict)
+{
+	StringInfoData columns;
+	StringInfoData values;
+
+	initStringInfo(&columns);
+	initStringInfo(&values);
+	for (int i = 0; i < LEDGER_COLUMN_COUNT; i++)
+	{
+		appendStringInfo(&columns, ", %s", ledger_columns[i].name);
+		appendStringInfo(&values, ", %s%s", ledger_columns[i].name,
+						 ledger_columns[i].type == JSONOID ? "::jsonb" : "");
+	}
+	appendStringInfo(sql,
+					 "INSERT INTO %s (id%s) SELECT nextval(%s)%s FROM %s %s RETURNING *",
+					 extension_table("llm_usage_logs"), columns.data,
+					 quote_literal_cstr(extension_table("llm_usage_logs_id_seq")),
+					 values.data, source, on_conflict);
+}
+
+static void
+append_rollup(StringInfo sql, const char *rows)
+{
+	StringInfoData names;
+	StringInfoData sums;
+	StringInfoData additions;
+
+	initStringInfo(&names);
+	initStringInfo(&sums);
+	initStringInfo(&additions);
+	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
+	{
+		const char *name = rollup_sums[i][0];
+
+		appendStringInfo(&names, ", %s", name);
+		appendStringInfo(&sums, ", %s", rollup_sums[i][1]);
+		appendStringInfo(&additions, "%s = r.%s + excluded.%s, ", name, name, name);
+	}
+	appendStringInfo(sql,
+					 "INSERT INTO %s AS r (" ROLLUP_KEY "%s, latency_histogram)"
+					 " SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id, provider,"
+					 " model, power_level, used_byok, status%s,"
+					 " coalesce(%s(array_agg(response_time_ms) FILTER (WHERE is_final)), '{}')"
+					 " FROM %s GROUP BY " ROLLUP_KEY " ORDER BY " ROLLUP_KEY
+					 " ON CONFLICT (" ROLLUP_KEY ") DO UPDATE SET %s"
+					 " latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
+					 extension_table("llm_usage_rollup"), names.data, sums.data,
+					 extension_table("llm_latency_histogram"), rows, additions.data,
+					 extension_table("llm_latency_histogram_add"));
+}
+
+static SPIPlanPtr
+prepare(const char *source, const char *on_conflict, int nargs, Oid *types)
+{
+	StringInfoData sql;
+	SPIPlanPtr	plan;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH written AS (");
+	append_insert(&sql, source, on_conflict);
+	appendStringInfoString(&sql, ") ");
+	append_rollup(&sql, "written");
+	plan = SPI_prepare(sql.data, nargs, types);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare the ledger's insert: %s",
+			 SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static void
+forget_plans(void)
+{
+	if (ring_plan != NULL)
+		SPI_freeplan(ring_plan);
+	if (lines_plan != NULL)
+		SPI_freeplan(lines_plan);
+	ring_plan = lines_plan = NULL;
+}
+
+/* ------------------------------------------------------------------------
+ * Records from the ring
+ * ------------------------------------------------------------------------
+ */
+
+static void
+make_tupdesc(void)
+{
+	MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+	TupleDesc	tupdesc = CreateTemplateTupleDesc(LEDGER_COLUMN_COUNT);
+
+	for (int i = 0; i < LEDGER_COLUMN_COUNT; i++)
+		TupleDescInitEntry(tupdesc, i + 1, ledger_columns[i].name,
+						   ledger_columns[i].type == JSONOID ? TEXTOID : ledger_columns[i].type,
+						   -1, 0);
+	batch_tupdesc = tupdesc;
+	MemoryContextSwitchTo(previous);
+}
+
+/* Offer the batch to SPI as the relation BATCH_RELATION. */
+static void
+register_batch(const LedgerBatch *batch)
+{
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+	Datum		values[LEDGER_COLUMN_COUNT];
+	bool		nulls[LEDGER_COLUMN_COUNT];
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		ledger_row_values(batch->blocks[i], values, nulls);
+		tuplestore_putvalues(rows, batch_tupdesc, values, nulls);
+	}
+	relation->md.name = BATCH_RELATION;
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = batch_tupdesc;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = batch->n;
+	relation->reldata = rows;
+	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register the ledger's batch");
+}
+
+static void
+write_ring(const LedgerBatch *batch)
+{
+	TimestampTz *times = palloc(batch->n * sizeof(TimestampTz));
+
+	for (int i = 0; i < batch->n; i++)
+		times[i] = ledger_record(batch->blocks[i])->started_at;
+	partitions_ensure(times, batch->n);
+	if (batch_tupdesc == NULL)
+		make_tupdesc();
+	register_batch(batch);
+	if (ring_plan == NULL)
+		ring_plan = prepare(BATCH_RELATION, "", 0, NULL);
+	if (SPI_execute_plan(ring_plan, NULL, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute the ledger's insert");
+}
+
+/* ------------------------------------------------------------------------
+ * Records from a spill file
+ * ------------------------------------------------------------------------
+ */
+
+static char *
+lines_array(const LedgerBatch *batch)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (int i = 0; i < batch->n; i++)
+		appendStringInfo(&json, "%c%s", i == 0 ? '[' : ',', batch->lines[i]);
+	appendStringInfoChar(&json, ']');
+	return json.data;
+}
+
+static void
+ensure_partitions_of_lines(Datum json)
+{
+	Oid			types[] = {TEXTOID};
+	TimestampTz *times;
+	int			n;
+
+	if (SPI_execute_with_args("SELECT DISTINCT (r->>'created_at')::timestamptz FROM jsonb_array_elements($1::jsonb) r",
+							  1, types, &json, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the times of the ledger's records");
+	times = palloc(SPI_processed * sizeof(TimestampTz));
+	for (n = 0; n < (int) SPI_processed; n++)
+	{
+		bool		isnull;
+
+		times[n] = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
+													 1, &isnull));
+	}
+	partitions_ensure(times, n);
+}
+
+static void
+write_lines(const LedgerBatch *batch)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		json = CStringGetTextDatum(lines_array(batch));
+
+	ensure_partitions_of_lines(json);
+	if (lines_plan == NULL)
+		lines_plan = prepare(psprintf("jsonb_populate_recordset(NULL::%s, $1::jsonb)",
+									  extension_table("llm_usage_logs")),
+							 "ON CONFLICT DO NOTHING", 1, types);
+	if (SPI_execute_plan(lines_plan, &json, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute the ledger's insert");
+}
+
+/* ------------------------------------------------------------------------
+ * The transaction around all of these
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Errors that may go away by themselves.  The rest is the record's own: a
+ * constraint that the DBA added, a value out of range.
+ */
+static bool
+error_is_passing(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:	/* lock_timeout */
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INVALID_TRANSACTION_STATE: /* read only: now a standby */
+			return true;
+		default:
+			break;
+	}
+
+	/* Something of the ledger is being changed, renamed or replaced. */
+	switch (sqlstate)
+	{
+		case ERRCODE_UNDEFINED_TABLE:
+		case ERRCODE_UNDEFINED_COLUMN:
+		case ERRCODE_UNDEFINED_FUNCTION:
+		case ERRCODE_UNDEFINED_SCHEMA:
+		case ERRCODE_UNDEFINED_OBJECT:
+		case ERRCODE_DUPLICATE_TABLE:
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+		case ERRCODE_INTERNAL_ERROR:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static BatchResult
+run_as_owner(BatchWork work, const LedgerBatch *batch, const void *argument)
+{
+	OwnerGuard	guard;
+	BatchResult result = BATCH_NO_EXTENSION;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (OidIsValid(extension_schema()))
+	{
+		owner_enter(&guard);
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		result = work(batch, argument);
+		SPI_finish();
+		owner_leave(&guard);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return result;
+}
+
+/* The error that was caught, as a result; ends the transaction. */
+static BatchResult
+give_up(MemoryContext context, char **reason)
+{
+	ErrorData  *error;
+	BatchResult result;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(context);
+	forget_plans();
+
+	*reason = psprintf("%s: %s%s%s", unpack_sql_state(error->sqlerrcode), error->message,
+					   error->detail ? "; " : "", error->detail ? error->detail : "");
+	result = error_is_passing(error->sqlerrcode) ? BATCH_RETRY : BATCH_REJECTED;
+	FreeErrorData(error);
+	return result;
+}
+
+static BatchResult
+run(BatchWork work, const LedgerBatch *batch, const void *argument, char **reason)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile BatchResult result = BATCH_RETRY;
+
+	*reason = NULL;
+	pgstat_report_activity(STATE_RUNNING, "llm_router: writing the ledger");
+	PG_TRY();
+	{
+		result = run_as_owner(work, batch, argument);
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		result = give_up(context, reason);
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+static BatchResult
+write_work(const LedgerBatch *batch, const void *argument)
+{
+	if (batch->blocks != NULL)
+		write_ring(batch);
+	else
+		write_lines(batch);
+	return BATCH_COMMITTED;
+}
+
+BatchResult
+batch_write(const LedgerBatch *batch, char **reason)
+{
+	return run(write_work, batch, NULL, reason);
+}
+
+static const char *
+first_json(const LedgerBatch *batch)
+{
+	StringInfoData json;
+
+	if (batch->lines != NULL)
+		return batch->lines[0];
+	initStringInfo(&json);
+	ledger_row_json(batch->blocks[0], &json);
+	return json.data;
+}
+
+static BatchResult
+quarantine_work(const LedgerBatch *batch, const void *why)
+{
+	Oid			types[] = {TEXTOID, TEXTOID};
+	Datum		values[] = {
+		CStringGetTextDatum((const char *) why),
+		CStringGetTextDatum(first_json(batch))
+	};
+	char	   *sql = psprintf("INSERT INTO %s (reason, record) VALUES ($1, $2::jsonb)",
+							   extension_table("llm_usage_quarantine"));
+
+	if (SPI_execute_with_args(sql, 2, types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write to the ledger's quarantine");
+	return BATCH_COMMITTED;
+}
+
+BatchResult
+batch_quarantine(const LedgerBatch *batch, const char *why, char **reason)
+{
+	return run(quarantine_work, batch, why, reason);
+}
+
+static BatchResult
+make_ahead_work(const LedgerBatch *batch, const void *argument)
+{
+	partitions_make_ahead(GetCurrentTimestamp());
+	return BATCH_COMMITTED;
+}
+
+/* BATCH_REJECTED: nothing left to drop. */
+static BatchResult
+drop_work(const LedgerBatch *batch, const void *argument)
+{
+	TimestampTz before = GetCurrentTimestamp() -
+		(int64) setting_usage_retention * USECS_PER_DAY;
+
+	return partitions_drop_one(before) ? BATCH_COMMITTED : BATCH_REJECTED;
+}
+
+BatchResult
+batch_maintain_partitions(char **reason)
+{
+	BatchResult result = run(make_ahead_work, NULL, NULL, reason);
+
+	if (result != BATCH_COMMITTED || setting_usage_retention == 0)
+		return result;
+	while ((result = run(drop_work, NULL, NULL, reason)) == BATCH_COMMITTED)
+		;
+	return *reason == NULL ? BATCH_COMMITTED : result;
+}

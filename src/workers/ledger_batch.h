@@ -1,0 +1,39 @@
+/*
+ * ledger_batch.h
+ *		A batch of ledger records becoming rows, in one transaction.
+ */
+#ifndef LLM_ROUTER_LEDGER_BATCH_H
+#define LLM_ROUTER_LEDGER_BATCH_H
+
+#include "postgres.h"
+
+/* Records in the ring (blocks), or from a spill file (lines of JSON). */
+typedef struct LedgerBatch
+{
+	int			n;
+	const int32 *blocks;		/* or NULL */
+	const char *const *lines;	/* or NULL */
+} LedgerBatch;
+
+typedef enum BatchResult
+{
+	BATCH_COMMITTED,
+	BATCH_RETRY,				/* not now: a lock, a full disk, a conflict */
+	BATCH_REJECTED,				/* a record is refused, and would be again */
+	BATCH_NO_EXTENSION			/* this database has no ledger */
+} BatchResult;
+
+/*
+ * Write all of a batch, with its rollup, in a transaction of its own, or
+ * nothing.  Never throws; *reason (palloc'd in the caller's context) says why
+ * not.
+ */
+extern BatchResult batch_write(const LedgerBatch *batch, char **reason);
+
+/* Put a batch's one record into llm_usage_quarantine instead. */
+extern BatchResult batch_quarantine(const LedgerBatch *batch, const char *why, char **reason);
+
+/* Make partitions ahead, and drop those that llm_router.usage_retention ends. */
+extern BatchResult batch_maintain_partitions(char **reason);
+
+#endif							/* LLM_ROUTER_LEDGER_BATCH_H */

@@ -1,0 +1,405 @@
+/*
+ * ledger_writer.c
+ *		The ledger writer: one process a database that turns its queue of
+ *		settled records into rows.
+ *
+ * A turn takes what the queue has, up to BATCH_MAX records, writes it in one
+ * transaction, takes it off the queue and wakes the callers that wait for it.
+ * What is settled while a commit is under way makes the next batch, so that a
+ * busy server commits many records at once and an idle one each at once.
+ *
+ * A batch that is refused is written record by record, and a record that is
+ * refused by itself goes to llm_usage_quarantine, else to the server log.  What
+ * may be possible later (a lock, a full disk) stays queued and is tried again.
+ *
+ * The writer leaves when it has been idle for llm_router.worker_idle_timeout
+ * and no call is under way in its database; when another database needs its
+ * place and no call is under way; and, told by SIGTERM, when every call of that
+ * moment has been written, at the latest after TOLD_PATIENCE_MS.  It sleeps
+ * without transaction, snapshot or statement.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "base/settings.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "state/ledger_spill.h"
+#include "state/ledger_writers.h"
+#include "storage/ipc.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "workers/ledger_batch.h"
+#include "workers/workers.h"
+
+#define BATCH_MAX 512
+#define RETRY_FIRST_MS 50
+#define RETRY_LAST_MS 1000
+#define TOLD_PATIENCE_MS 10000
+#define MAINTENANCE_MS (3600 * 1000)
+#define MAINTENANCE_RETRY_MS (60 * 1000)
+
+/* The lines of the spill file that are still to be written. */
+typedef struct Spill
+{
+	bool		pending;
+	List	   *lines;
+	int			done;
+} Spill;
+
+static Spill spill;
+static MemoryContext batch_context; /* reset each turn */
+
+/*
+ * Settings under which the ledger's statements run, whatever the database or
+ * the role says.  lock_timeout: the deadlock detector cannot see that a caller
+ * who holds a lock on the ledger waits for its writer.
+ */
+static const char *const fixed_settings[][2] = {
+	{"lock_timeout", "1s"},
+	{"statement_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"default_transaction_read_only", "off"},
+	{"default_transaction_deferrable", "off"},
+	{"default_transaction_isolation", "read committed"},
+	{"session_replication_role", "origin"},
+};
+
+static void
+fix_settings(void)
+{
+	for (int i = 0; i < (int) lengthof(fixed_settings); i++)
+		SetConfigOption(fixed_settings[i][0], fixed_settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static void
+sleep_ms(long timeout)
+{
+	static uint32 wait_event;
+
+	if (wait_event == 0)
+		wait_event = compat_wait_event("LlmRouterLedgerWriter");
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+					 wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * One batch
+ * ------------------------------------------------------------------------
+ */
+
+/* Where records went, for the counters of llm_status. */
+typedef enum Destination
+{
+	TO_LEDGER,
+	TO_QUARANTINE,
+	TO_LOG
+} Destination;
+
+static void
+count_records(LedgerQueue *queue, int n, Destination destination)
+{
+	switch (destination)
+	{
+		case TO_LEDGER:
+			queue->committed += n;
+			break;
+		case TO_QUARANTINE:
+			queue->quarantined += n;
+			break;
+		case TO_LOG:
+			queue->logged += n;
+			break;
+	}
+}
+
+/* Take a batch off the queue and wake the callers that wait for it. */
+static void
+take_off_queue(const LedgerBatch *batch, Destination destination)
+{
+	LedgerQueue *queue = ledger_writer_queue();
+	int32		owners[BATCH_MAX];
+	int			nowners = 0;
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		const LedgerRecord *record = ledger_record(batch->blocks[i]);
+
+		if (record->owner_waits)
+			owners[nowners++] = record->owner;
+	}
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	ledger_queue_advance(queue, batch->n);
+	count_records(queue, batch->n, destination);
+	LWLockRelease(ledger_lock);
+	for (int i = 0; i < nowners; i++)
+		ledger_wake(owners[i]);
+}
+
+static void
+finish(const LedgerBatch *batch, Destination destination)
+{
+	if (batch->blocks != NULL)
+		take_off_queue(batch, destination);
+	else
+	{
+		LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+		count_records(ledger_writer_queue(), batch->n, destination);
+		LWLockRelease(ledger_lock);
+		spill.done += batch->n;
+	}
+}
+
+static void
+finish_in_log(const LedgerBatch *batch, const char *reason)
+{
+	for (int i = 0; i < batch->n; i++)
+	{
+		if (batch->blocks != NULL)
+			ledger_log_record(MyDatabaseId, batch->blocks[i], reason);
+		else
+			ledger_log_line(MyDatabaseId, batch->lines[i], reason);
+	}
+	finish(batch, TO_LOG);
+}
+
+/* True: done with, one way or other.  False: later. */
+static bool
+set_aside(const LedgerBatch *one, const char *why)
+{
+	char	   *reason;
+
+	switch (batch_quarantine(one, why, &reason))
+	{
+		case BATCH_COMMITTED:
+			finish(one, TO_QUARANTINE);
+			return true;
+		case BATCH_RETRY:
+			return false;
+		default:
+			finish_in_log(one, why);
+			return true;
+	}
+}
+
+/* Write a batch.  False: what is left of it is to be tried again. */
+static bool
+write_batch(const LedgerBatch *batch)
+{
+	char	   *reason;
+
+	switch (batch_write(batch, &reason))
+	{
+		case BATCH_COMMITTED:
+			finish(batch, TO_LEDGER);
+			return true;
+		case BATCH_NO_EXTENSION:
+			finish_in_log(batch, "the extension is not installed any more");
+			return true;
+		case BATCH_RETRY:
+			ereport(LOG,
+					(errmsg("llm_router: the ledger cannot be written now: %s", reason),
+					 errhint("%d records stay queued; it is tried again.", batch->n)));
+			return false;
+		case BATCH_REJECTED:
+			break;
+	}
+	if (batch->n == 1)
+		return set_aside(batch, reason);
+	for (int i = 0; i < batch->n; i++)
+	{
+		LedgerBatch one = {
+			.n = 1,
+			.blocks = batch->blocks ? batch->blocks + i : NULL,
+			.lines = batch->lines ? batch->lines + i : NULL,
+		};
+
+		if (!write_batch(&one))
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * Turns
+ * ------------------------------------------------------------------------
+ */
+
+typedef enum TurnResult
+{
+	TURN_NOTHING,
+	TURN_WROTE,
+	TURN_RETRY
+} TurnResult;
+
+/* The queue's first records; none: note that the writer sleeps. */
+static int
+take_turn(int32 *blocks)
+{
+	LedgerQueue *queue = ledger_writer_queue();
+	int			n;
+
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	n = ledger_queue_peek(queue, blocks, BATCH_MAX);
+	queue->writer_sleeps = n == 0;
+	LWLockRelease(ledger_lock);
+	return n;
+}
+
+static TurnResult
+write_queue(void)
+{
+	int32		blocks[BATCH_MAX];
+	LedgerBatch batch = {.blocks = blocks};
+
+	batch.n = take_turn(blocks);
+	if (batch.n == 0)
+		return TURN_NOTHING;
+	return write_batch(&batch) ? TURN_WROTE : TURN_RETRY;
+}
+
+static TurnResult
+write_spill(void)
+{
+	const char *lines[BATCH_MAX];
+	LedgerBatch batch = {.lines = lines};
+
+	while (batch.n < BATCH_MAX && spill.done + batch.n < list_length(spill.lines))
+	{
+		lines[batch.n] = list_nth(spill.lines, spill.done + batch.n);
+		batch.n++;
+	}
+	if (batch.n > 0)
+		return write_batch(&batch) ? TURN_WROTE : TURN_RETRY;
+	ledger_spill_remove(MyDatabaseId);
+	spill.pending = false;
+	return TURN_WROTE;
+}
+
+/* The queue comes first: callers wait for it. */
+static TurnResult
+run_turn(void)
+{
+	MemoryContext previous = MemoryContextSwitchTo(batch_context);
+	TurnResult	result = write_queue();
+
+	if (result == TURN_NOTHING && spill.pending)
+		result = write_spill();
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(batch_context);
+	return result;
+}
+
+/* Once an hour with records: a database without any gets no partitions. */
+static void
+maintain_partitions(void)
+{
+	static TimestampTz next;
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext previous;
+	char	   *reason;
+	int			wait_ms = MAINTENANCE_MS;
+
+	if (now < next)
+		return;
+	previous = MemoryContextSwitchTo(batch_context);
+	if (batch_maintain_partitions(&reason) != BATCH_COMMITTED && reason != NULL)
+	{
+		ereport(LOG,
+				(errmsg("llm_router: could not maintain the partitions of the ledger: %s", reason)));
+		wait_ms = MAINTENANCE_RETRY_MS;
+	}
+	next = TimestampTzPlusMilliseconds(now, wait_ms);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(batch_context);
+}
+
+/* How long to stay asleep, in ms; 0: leave. */
+static long
+time_to_stay(TimestampTz told_at)
+{
+	LedgerLeave leave = {
+		.told = told_at != 0,
+		.impatient = told_at != 0 &&
+		TimestampDifferenceExceeds(told_at, GetCurrentTimestamp(), TOLD_PATIENCE_MS),
+		.idle_timeout = spill.pending ? -1 : setting_worker_idle_timeout,
+	};
+
+	return ledger_writer_try_leave(&leave) ? 0 : leave.stay_ms;
+}
+
+static void
+go_idle(long timeout)
+{
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	sleep_ms(timeout);
+}
+
+static void
+writer_loop(void)
+{
+	TimestampTz told_at = 0;
+	long		retry_ms = RETRY_FIRST_MS;
+
+	for (;;)
+	{
+		TurnResult	turn = run_turn();
+		long		stay_ms;
+
+		if (turn == TURN_WROTE)
+			maintain_partitions();
+		if (ShutdownRequestPending && told_at == 0)
+		{
+			told_at = GetCurrentTimestamp();
+			ledger_writer_told_to_leave();
+		}
+		stay_ms = time_to_stay(told_at);
+		if (stay_ms == 0)
+			return;
+		if (turn == TURN_RETRY)
+		{
+			go_idle(Min(retry_ms, stay_ms));
+			retry_ms = Min(retry_ms * 2, RETRY_LAST_MS);
+			continue;
+		}
+		retry_ms = RETRY_FIRST_MS;
+		if (turn == TURN_NOTHING)
+			go_idle(stay_ms);
+		else
+			CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+llm_router_ledger_writer_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	BackgroundWorkerUnblockSignals();
+	if (!ledger_writer_attach(database))
+		proc_exit(0);
+
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	fix_settings();
+	batch_context = AllocSetContextCreate(TopMemoryContext, "llm_router ledger batch",
+										  ALLOCSET_DEFAULT_SIZES);
+	spill.lines = ledger_spill_read(database);
+	spill.pending = spill.lines != NIL;
+	ledger_writer_ready();
+	writer_loop();
+	pgstat_report_stat(true);
+	proc_exit(0);
+}

@@ -1,0 +1,319 @@
+/*
+ * llm_router_test.c
+ *		The pure layers (chat, providers) as SQL functions, for tests only: one
+ *		function a step, JSON in and JSON out.  Not part of the extension.
+ */
+#include "postgres.h"
+
+#include "chat/json.h"
+#include "chat/request.h"
+#include "chat/response.h"
+#include "fmgr.h"
+#include "providers/provider.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(test_json);
+PG_FUNCTION_INFO_V1(test_request);
+PG_FUNCTION_INFO_V1(test_build);
+PG_FUNCTION_INFO_V1(test_parse);
+PG_FUNCTION_INFO_V1(test_check);
+PG_FUNCTION_INFO_V1(test_cost);
+PG_FUNCTION_INFO_V1(test_reported_cost);
+PG_FUNCTION_INFO_V1(test_origin);
+PG_FUNCTION_INFO_V1(test_text);
+PG_FUNCTION_INFO_V1(test_annotate);
+
+#define TEST_BASE_URL "https://api.example.com/v1"
+
+/* test_json(bytea) returns jsonb: json_from_bytes. */
+Datum
+test_json(PG_FUNCTION_ARGS)
+{
+	bytea	   *bytes = PG_GETARG_BYTEA_PP(0);
+	const char *problem;
+	Jsonb	   *json = json_from_bytes(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), &problem);
+
+	if (json == NULL)
+		elog(ERROR, "%s", problem);
+	PG_RETURN_JSONB_P(json);
+}
+
+static void
+push_text(JsonbParseState **state, const char *key, const char *text)
+{
+	if (text)
+		json_push_string(state, key, text, (int) strlen(text));
+}
+
+static void
+push_bool(JsonbParseState **state, const char *key, bool truth)
+{
+	JsonbValue	value = {.type = jbvBool, .val.boolean = truth};
+
+	json_push_member(state, key, &value);
+}
+
+static void
+push_jsonb(JsonbParseState **state, const char *key, Jsonb *json)
+{
+	JsonbValue	value = {.type = jbvBinary};
+
+	if (json == NULL)
+		return;
+	value.val.binary.data = &json->root;
+	value.val.binary.len = VARSIZE(json) - VARHDRSZ;
+	json_push_member(state, key, &value);
+}
+
+static void
+parse_request(FunctionCallInfo fcinfo, int messages, ChatRequest *request)
+{
+	Jsonb	   *options = PG_ARGISNULL(messages + 1) ? NULL : PG_GETARG_JSONB_P(messages + 1);
+	LlmError	error = {0};
+
+	if (!chat_request_parse(PG_GETARG_JSONB_P(messages), options, request, &error))
+		error_throw(&error);
+}
+
+/* test_request(messages jsonb, options jsonb) returns jsonb: what was understood. */
+Datum
+test_request(PG_FUNCTION_ARGS)
+{
+	ChatRequest request;
+	JsonbParseState *state = NULL;
+
+	parse_request(fcinfo, 0, &request);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_jsonb(&state, "params", request.params);
+	push_text(&state, "model", request.model);
+	json_push_int64(&state, "max_output_tokens", request.max_output_tokens);
+	json_push_int64(&state, "choices", request.choices);
+	push_bool(&state, "tools", request.needs_tools);
+	push_bool(&state, "vision", request.needs_vision);
+	push_bool(&state, "json_schema", request.needs_json_schema);
+	json_push_int64(&state, "timeout_ms", request.router.timeout_ms);
+	json_push_int64(&state, "max_attempts", request.router.max_attempts);
+	json_push_int64(&state, "byok", request.router.byok);
+	json_push_int64(&state, "fallback_scope", request.router.fallback_scope);
+	push_bool(&state, "return_errors", request.router.return_errors);
+	push_text(&state, "user_id", request.router.user_id);
+	push_jsonb(&state, "tags", request.router.tags);
+	push_jsonb(&state, "extra", request.router.extra);
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+static const ApiFormat *
+endpoint_for(Jsonb *rules, ProviderEndpoint *endpoint)
+{
+	const ApiFormat *format = api_format_find("openai");
+
+	memset(endpoint, 0, sizeof(*endpoint));
+	endpoint->name = "test";
+	endpoint->base_url = TEST_BASE_URL;
+	endpoint->auth_type = AUTH_BEARER;
+	endpoint->rules = format->read_rules(rules);
+	return format;
+}
+
+/* test_build(rules jsonb, model text, messages jsonb, options jsonb) returns text: the body. */
+Datum
+test_build(PG_FUNCTION_ARGS)
+{
+	ChatRequest request;
+	ProviderEndpoint endpoint;
+	const ApiFormat *format = endpoint_for(PG_GETARG_JSONB_P(0), &endpoint);
+	WireRequest wire;
+	LlmError	error = {0};
+
+	parse_request(fcinfo, 2, &request);
+	if (!format->build_chat(&endpoint, text_to_cstring(PG_GETARG_TEXT_PP(1)), &request,
+							&wire, &error))
+		error_throw(&error);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(wire.body.data, wire.body.len));
+}
+
+/* test_check(rules jsonb) returns text: the request that proves a key, with a key. */
+Datum
+test_check(PG_FUNCTION_ARGS)
+{
+	ProviderEndpoint endpoint;
+	const ApiFormat *format = endpoint_for(PG_GETARG_JSONB_P(0), &endpoint);
+	WireRequest wire;
+	StringInfoData text;
+	ListCell   *cell;
+
+	format->build_check(&endpoint, &wire);
+	wire_request_authorize(&wire, endpoint.auth_type, "test-key");
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s %s", wire.method, wire.url);
+	foreach(cell, wire.headers)
+	{
+		WireHeader *header = lfirst(cell);
+
+		appendStringInfo(&text, "\n%s: %s%s", header->name, header->value,
+						 header->secret ? " (secret)" : "");
+	}
+	wire_request_wipe(&wire);
+	PG_RETURN_TEXT_P(cstring_to_text(text.data));
+}
+
+static void
+read_wire(FunctionCallInfo fcinfo, WireResponse *wire)
+{
+	JsonbIterator *iterator = json_iterate(&PG_GETARG_JSONB_P(1)->root);
+	bytea	   *body = PG_GETARG_BYTEA_PP(2);
+	JsonbValue	key;
+	JsonbValue	value;
+
+	wire->status = PG_GETARG_INT32(0);
+	wire->headers = NIL;
+	while (json_next_member(&iterator, &key, &value))
+	{
+		WireHeader *header = palloc0(sizeof(WireHeader));
+
+		header->name = json_value_string(&key);
+		header->value = json_value_string(&value);
+		wire->headers = lappend(wire->headers, header);
+	}
+	wire->body_length = VARSIZE_ANY_EXHDR(body);
+	wire->body = pnstrdup(VARDATA_ANY(body), wire->body_length);
+
+	/* Noon of 2026-11-23, UTC. */
+	wire->received_at = INT64CONST(848750400) * USECS_PER_SEC;
+}
+
+static void
+push_usage(JsonbParseState **state, const TokenUsage *usage)
+{
+	if (!usage->known)
+		return;
+	json_push_key(state, "usage");
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	json_push_int64(state, "input", usage->input);
+	json_push_int64(state, "cached_input", usage->cached_input);
+	json_push_int64(state, "cache_write", usage->cache_write);
+	json_push_int64(state, "output", usage->output);
+	json_push_int64(state, "reasoning", usage->reasoning);
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
+/* test_parse(status int, headers jsonb, body bytea) returns jsonb: what the answer means. */
+Datum
+test_parse(PG_FUNCTION_ARGS)
+{
+	Datum		no_rules = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	ProviderEndpoint endpoint;
+	const ApiFormat *format = endpoint_for(DatumGetJsonbP(no_rules), &endpoint);
+	WireResponse wire;
+	ProviderReply reply;
+	JsonbParseState *state = NULL;
+
+	read_wire(fcinfo, &wire);
+	format->parse_chat(&endpoint, &wire, &reply);
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, "outcome", outcome_name(reply.outcome));
+	push_text(&state, "code", reply.code);
+	push_text(&state, "message", reply.message);
+	push_text(&state, "request_id", reply.provider_request_id);
+	if (reply.retry_after_ms >= 0)
+		json_push_int64(&state, "retry_after_ms", reply.retry_after_ms);
+	if (reply.do_not_retry)
+		push_bool(&state, "do_not_retry", true);
+	push_usage(&state, &reply.answer.usage);
+	if (reply.answer.reported_cost != MONEY_UNKNOWN)
+		push_text(&state, "cost", money_to_string(reply.answer.reported_cost));
+	if (reply.outcome == OUTCOME_OK)
+	{
+		push_text(&state, "finish_reason", reply.answer.finish_reason);
+		push_jsonb(&state, "completion", reply.answer.completion);
+	}
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+static Price
+price_argument(FunctionCallInfo fcinfo, int argument)
+{
+	Price		price = PRICE_UNKNOWN;
+
+	if (!PG_ARGISNULL(argument) &&
+		!price_from_numeric(PG_GETARG_NUMERIC(argument), &price))
+		elog(ERROR, "not a price");
+	return price;
+}
+
+/*
+ * test_cost(input, cached_input, cache_write, output, long_input, long_output numeric,
+ *			 input_tokens, cached, written, output_tokens bigint) returns numeric:
+ * prices per 1,000 tokens; prompts above 1,000 tokens are long.
+ */
+Datum
+test_cost(PG_FUNCTION_ARGS)
+{
+	PriceList	list = {
+		.input = price_argument(fcinfo, 0),
+		.cached_input = price_argument(fcinfo, 1),
+		.cache_write = price_argument(fcinfo, 2),
+		.output = price_argument(fcinfo, 3),
+		.long_prompt_above = 1000,
+		.long_input = price_argument(fcinfo, 4),
+		.long_cached_input = PRICE_UNKNOWN,
+		.long_output = price_argument(fcinfo, 5),
+	};
+	TokenUsage	usage = {
+		.known = true,
+		.input = PG_GETARG_INT64(6),
+		.cached_input = PG_GETARG_INT64(7),
+		.cache_write = PG_GETARG_INT64(8),
+		.output = PG_GETARG_INT64(9),
+	};
+	UnitPrices	prices = prices_for_prompt(&list, usage.input);
+	Money		cost = cost_of_usage(&prices, &usage);
+
+	if (cost == MONEY_UNKNOWN)
+		PG_RETURN_NULL();
+	PG_RETURN_NUMERIC(money_to_numeric(cost));
+}
+
+/* test_reported_cost(numeric) returns text: through Money and back; NULL when refused. */
+Datum
+test_reported_cost(PG_FUNCTION_ARGS)
+{
+	Money		money;
+
+	if (!money_from_numeric(PG_GETARG_NUMERIC(0), &money))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(money_to_string(money)));
+}
+
+/* test_origin(text) returns text: provider_origin. */
+Datum
+test_origin(PG_FUNCTION_ARGS)
+{
+	char	   *origin = provider_origin(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	if (origin == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(origin));
+}
+
+/* test_text(jsonb) returns text: chat_response_text. */
+Datum
+test_text(PG_FUNCTION_ARGS)
+{
+	text	   *answer = chat_response_text(PG_GETARG_JSONB_P(0));
+
+	if (answer == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(answer);
+}
+
+/* test_annotate(completion jsonb, router jsonb) returns jsonb. */
+Datum
+test_annotate(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(chat_response_annotate(PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1)));
+}
