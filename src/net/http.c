@@ -441,7 +441,7 @@ begin(HttpTransfer *transfer, const WireRequest *wire)
 	if (code != CURLE_OK)
 	{
 		end(transfer, HTTP_BROKEN,
-			psprintf("this build of libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
+			psprintf("this libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
 		return;
 	}
 	multi_code = loop_add(transfer->easy);
