@@ -27,7 +27,6 @@
 
 #include "base/settings.h"
 #include "lib/ilist.h"
-#include "miscadmin.h"
 #include "net/loop.h"
 #include "net/policy.h"
 #include "net/trust.h"
