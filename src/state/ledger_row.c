@@ -196,7 +196,7 @@ set_outcome(Row *row, const LedgerOutcome *outcome)
 	set_text(row, COLUMN_STATUS, status_names[outcome->status]);
 	if (outcome->http_status != 0)
 		set(row, COLUMN_HTTP_STATUS, Int32GetDatum(outcome->http_status));
-	if (outcome->status != LEDGER_OK)
+	if (outcome->status == LEDGER_ERROR)
 		set_text(row, COLUMN_ERROR_CODE, outcome_name(outcome->outcome));
 	set_text(row, COLUMN_FINISH_REASON, outcome->finish_reason);
 	set(row, COLUMN_IS_FINAL, BoolGetDatum(outcome->is_final));
