@@ -6,18 +6,25 @@
 #include "routing/explain.h"
 
 #include "lib/stringinfo.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
+#include "utils/datetime.h"
 
 /* ------------------------------------------------------------------------
  * The reason of a candidate
  * ------------------------------------------------------------------------
  */
 
+/* "retired on 2026-01-31": ISO 8601, whatever the session's DateStyle. */
 static char *
-date_to_string(DateADT date)
+retired_reason(DateADT date)
 {
-	return DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(date)));
+	int year;
+	int month;
+	int day;
+
+	if (DATE_NOT_FINITE(date))
+		return pstrdup("retired");
+	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return psprintf("retired on %04d-%02d-%02d", year, month, day);
 }
 
 /* Why an eligible candidate stands where it stands. */
@@ -61,7 +68,7 @@ exclusion_reason(const RoutePlan *plan, const PlanEntry *entry)
 		case EXCLUDED_MODEL_DISABLED:
 			return pstrdup("model is disabled");
 		case EXCLUDED_RETIRED:
-			return psprintf("retired on %s", date_to_string(model->retires_on));
+			return retired_reason(model->retires_on);
 		case EXCLUDED_NO_ADAPTER:
 			return psprintf("no adapter for API format '%s' in this version",
 							model->provider->format_name);

@@ -353,11 +353,11 @@ load_tables(Catalog *catalog)
 static LoadedCatalog *
 load_snapshot(void)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "llm_router configuration",
-												  ALLOCSET_DEFAULT_SIZES);
-	LoadedCatalog	 *snapshot = MemoryContextAllocZero(context, sizeof(LoadedCatalog));
-	OwnerGuard	  guard;
+	MemoryContext  context = AllocSetContextCreate(CurrentMemoryContext,
+												   "llm_router configuration",
+												   ALLOCSET_DEFAULT_SIZES);
+	LoadedCatalog *snapshot = MemoryContextAllocZero(context, sizeof(LoadedCatalog));
+	OwnerGuard	   guard;
 
 	snapshot->catalog.context = context;
 	snapshot->generation = extension_configuration_generation();
