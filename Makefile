@@ -56,7 +56,7 @@ $(VERSIONED_SQL): $(sort $(wildcard sql/install/*.sql)) $(EXTENSION).control
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp
 	@mv $@.tmp $@
 
-.PHONY: help lint-flags installcheck pgtapcheck tapcheck test lint format bench fuzz quickstart sanitize valgrind
+.PHONY: help lint-flags test-modules installcheck pgtapcheck tapcheck test lint format bench fuzz quickstart sanitize valgrind
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -75,7 +75,13 @@ installcheck: ## pg_regress (after make install; REGRESS=name for one)
 pgtapcheck: ## pgTAP (PGTAP_TESTS=test/pgtap/x.sql for one)
 	$(TEST_ENV) bash test/pgtap.sh $(PROVE_FLAGS) $(PGTAP_TESTS)
 
-tapcheck: ## TAP tests of processes (PROVE_TESTS=test/t/x.pl for one)
+# Libraries with test functions; they stay where they are built.
+TEST_MODULES = $(sort $(dir $(wildcard test/modules/*/Makefile)))
+
+test-modules:
+	@for module in $(TEST_MODULES); do $(MAKE) --no-print-directory -s -C $$module PG_CONFIG='$(PG_CONFIG)' || exit 1; done
+
+tapcheck: test-modules ## TAP tests of processes (PROVE_TESTS=test/t/x.pl for one)
 	$(TEST_ENV) bash test/tap.sh $(PROVE_FLAGS) $(PROVE_TESTS)
 
 test: ## everything, from installing what is missing to the closing count

@@ -59,4 +59,4 @@
 	pg_database_ownercheck((database), (role))
 #endif
 
-#endif							/* LLM_ROUTER_COMPAT_H */
+#endif /* LLM_ROUTER_COMPAT_H */

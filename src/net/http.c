@@ -17,7 +17,8 @@
  * - A POST goes out at most once.  libcurl repeats a request by itself when a
  *	 kept connection dies before an answer; whether the server has worked on the
  *	 first, and charges for it, nobody knows (RFC 9110, 9.2.2).  So this is
- *	 refused here, and the engine, which keeps the accounts, decides.
+ *	 refused here, and the engine, which keeps the accounts, decides.  (The loop
+ *	 sorts out kept connections that ended while nobody used them.)
  *
  * HTTP/1.1 is used throughout: one request a connection needs no flow control
  * and no multiplexing, and every provider speaks it.
@@ -26,7 +27,6 @@
 
 #include "base/settings.h"
 #include "lib/ilist.h"
-#include "miscadmin.h"
 #include "net/loop.h"
 #include "net/policy.h"
 #include "net/trust.h"
@@ -342,7 +342,8 @@ set_options(HttpTransfer *transfer, const WireRequest *wire)
 		SET(CURLOPT_POSTFIELDS, wire->body.data);
 		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) wire->body.len);
 	}
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) Min(transfer->limits.connect_timeout_ms, transfer->limits.timeout_ms));
+	SET(CURLOPT_CONNECTTIMEOUT_MS,
+		(long) Min(transfer->limits.connect_timeout_ms, transfer->limits.timeout_ms));
 
 	SET(CURLOPT_PRIVATE, transfer);
 	SET(CURLOPT_ERRORBUFFER, transfer->curl_message);
@@ -438,7 +439,8 @@ begin(HttpTransfer *transfer, const WireRequest *wire)
 	code = set_options(transfer, wire);
 	if (code != CURLE_OK)
 	{
-		end(transfer, HTTP_BROKEN, psprintf("this build of libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
+		end(transfer, HTTP_BROKEN,
+			psprintf("this libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
 		return;
 	}
 	multi_code = loop_add(transfer->easy);
@@ -493,9 +495,11 @@ static const struct
 	const char *phrase;
 } results[] = {
 	{ CURLE_COULDNT_RESOLVE_HOST, HTTP_CANNOT_RESOLVE, NO_DETAIL, "could not resolve the host name" },
-	{ CURLE_COULDNT_RESOLVE_PROXY, HTTP_CANNOT_RESOLVE, NO_DETAIL, "could not resolve the proxy (llm_router.proxy)" },
+	{ CURLE_COULDNT_RESOLVE_PROXY, HTTP_CANNOT_RESOLVE, NO_DETAIL,
+	  "could not resolve the proxy (llm_router.proxy)" },
 	{ CURLE_COULDNT_CONNECT, HTTP_CANNOT_CONNECT, ERRNO_DETAIL, "could not connect" },
-	{ CURLE_PROXY, HTTP_CANNOT_CONNECT, CURL_DETAIL, "could not connect through the proxy (llm_router.proxy)" },
+	{ CURLE_PROXY, HTTP_CANNOT_CONNECT, CURL_DETAIL,
+	  "could not connect through the proxy (llm_router.proxy)" },
 	{ CURLE_SSL_CONNECT_ERROR, HTTP_CANNOT_CONNECT, CURL_DETAIL, "could not agree on TLS" },
 	{ CURLE_PEER_FAILED_VERIFICATION, HTTP_TLS_FAILED, CURL_DETAIL, "its certificate is not trusted" },
 	{ CURLE_SSL_ISSUER_ERROR, HTTP_TLS_FAILED, CURL_DETAIL, "its certificate is not trusted" },
@@ -506,7 +510,8 @@ static const struct
 	{ CURLE_RECV_ERROR, HTTP_BROKEN, ERRNO_DETAIL, "lost the connection" },
 	{ CURLE_WEIRD_SERVER_REPLY, HTTP_BROKEN, NO_DETAIL, "answered in something that is not HTTP" },
 	{ CURLE_UNSUPPORTED_PROTOCOL, HTTP_BROKEN, NO_DETAIL, "answered in something that is not HTTP" },
-	{ CURLE_BAD_CONTENT_ENCODING, HTTP_BROKEN, NO_DETAIL, "sent an answer whose compression is damaged or unknown" },
+	{ CURLE_BAD_CONTENT_ENCODING, HTTP_BROKEN, NO_DETAIL,
+	  "sent an answer whose compression is damaged or unknown" },
 	{ CURLE_OUT_OF_MEMORY, HTTP_BROKEN, NO_DETAIL, "there is no memory for the request" },
 };
 

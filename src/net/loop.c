@@ -56,6 +56,17 @@ static int64		 timer_ms = NO_TIMER; /* when libcurl wants to be called */
 static int64		 client_checked_ms;	  /* when the client was last known to be there */
 static int64		 waited_until_ms;	  /* when loop_wait last woke up */
 
+/* What is known of a file descriptor. */
+typedef enum SocketState
+{
+	SOCKET_UNKNOWN = 0, /* not opened by loop_open_socket */
+	SOCKET_IN_USE,
+	SOCKET_IDLE /* of a kept connection between two requests */
+} SocketState;
+
+static uint8 *socket_states; /* by descriptor; from malloc */
+static int	  socket_states_size;
+
 static bool		signals_blocked;
 static sigset_t signals_before;
 
@@ -81,6 +92,31 @@ on_timer(CURLM *handle, long timeout_ms, void *userdata)
 	return 0;
 }
 
+static SocketState
+socket_state(int fd)
+{
+	return fd < socket_states_size ? (SocketState) socket_states[fd] : SOCKET_UNKNOWN;
+}
+
+/* False when there is no memory to remember it. */
+static bool
+set_socket_state(int fd, SocketState state)
+{
+	if (fd >= socket_states_size)
+	{
+		int	   size = Max(fd + 1, 64);
+		uint8 *larger = realloc(socket_states, size);
+
+		if (!larger)
+			return false;
+		memset(larger + socket_states_size, SOCKET_UNKNOWN, size - socket_states_size);
+		socket_states = larger;
+		socket_states_size = size;
+	}
+	socket_states[fd] = state;
+	return true;
+}
+
 /*
  * CURLMOPT_SOCKETFUNCTION.  "registered" is what curl_multi_assign remembers
  * with the socket: not NULL once it is in the epoll descriptor.
@@ -90,6 +126,8 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *register
 {
 	struct epoll_event event = { .data.fd = fd };
 
+	if (socket_state(fd) != SOCKET_UNKNOWN)
+		set_socket_state(fd, what == CURL_POLL_REMOVE ? SOCKET_IDLE : SOCKET_IN_USE);
 	if (what == CURL_POLL_REMOVE)
 	{
 		/* libcurl may have closed it already, which removed it as well. */
@@ -125,6 +163,7 @@ on_resolver_start(void *resolver, void *reserved, void *userdata)
 static int
 on_socket_close(void *userdata, curl_socket_t fd)
 {
+	set_socket_state(fd, SOCKET_UNKNOWN);
 	ReleaseExternalFD();
 	return close(fd);
 }
@@ -137,9 +176,12 @@ loop_open_socket(const struct curl_sockaddr *address)
 	if (!AcquireExternalFD())
 		return CURL_SOCKET_BAD;
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-	if (fd < 0)
-		ReleaseExternalFD();
-	return fd;
+	if (fd >= 0 && set_socket_state(fd, SOCKET_IN_USE))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	ReleaseExternalFD();
+	return CURL_SOCKET_BAD;
 }
 
 /* ------------------------------------------------------------------------
@@ -214,10 +256,36 @@ loop_create(void)
  * ------------------------------------------------------------------------
  */
 
+/*
+ * Make libcurl see which kept connections have ended: before a request there is
+ * nothing to read but the end.  libcurl would notice a closed socket by itself,
+ * but takes the farewell of TLS that comes before for a sign of life, and a
+ * request would be lost on it.  So that is read away.
+ */
+static void
+sort_out_idle_connections(void)
+{
+	for (int fd = 0; fd < socket_states_size; fd++)
+	{
+		char rest[4096];
+		char byte;
+		int	 rounds = 16;
+
+		if (socket_states[fd] != SOCKET_IDLE)
+			continue;
+		if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			continue;
+		shutdown(fd, SHUT_RDWR);
+		while (rounds-- > 0 && recv(fd, rest, sizeof(rest), MSG_DONTWAIT) > 0)
+			;
+	}
+}
+
 CURLMcode
 loop_add(CURL *easy)
 {
 	loop_create();
+	sort_out_idle_connections();
 	if (curl_easy_setopt(easy, CURLOPT_SHARE, share) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close) != CURLE_OK)

@@ -287,25 +287,30 @@ policy_check_url(const char *url, HttpTarget *target, LlmError *error)
 	/* The URL itself is not repeated: what is wrong in it may be a secret. */
 	if (code != CURLUE_OK)
 	{
-		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "the URL is not valid: %s", curl_url_strerror(code));
+		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE,
+				  "the URL is not valid: %s", curl_url_strerror(code));
 		return error_hint(error, "It looks like https://host/path, or http:// for a local server.");
 	}
 	if (has_credentials)
 	{
-		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "the URL of %s contains a user name or password", target->host);
+		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE,
+				  "the URL of %s contains a user name or password", target->host);
 		return error_hint(error, "Store the key with llm_provider_set_key; URLs appear in logs.");
 	}
 	if (!target->https && !host_is_loopback(target->host) && !host_is_allowed(target))
 	{
-		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "the URL of %s must use https", target->host);
-		return error_hint(error, "For a server in your own network, add \"%s:%d\" to llm_router.allowed_hosts.",
+		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE,
+				  "the URL of %s must use https", target->host);
+		return error_hint(error,
+						  "For a server in your own network, add \"%s:%d\" to llm_router.allowed_hosts.",
 						  target->host, target->port);
 	}
 	if (address_from_text(target->host, address))
 		refused = refusal(address, target);
 	if (refused)
 	{
-		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "requests to %s are refused: %s", target->host, refused);
+		error_set(error, ERRCODE_INVALID_PARAMETER_VALUE,
+				  "requests to %s are refused: %s", target->host, refused);
 		return error_hint(error, "If it is meant, add it to llm_router.allowed_hosts.");
 	}
 	return true;

@@ -7,6 +7,8 @@
  * works in an aborting transaction and in an exiting process.  The writer of
  * the database commits settled records in its own transactions.
  *
+ * The functions are exported for the test module in test/modules/ledger.
+ *
  * Nothing here waits: the engine has one wait for sockets, latch and deadline,
  * and is woken by its latch when there is something to look at.
  */
@@ -92,26 +94,26 @@ typedef enum LedgerProgress
  * in recovery, or no worker slot can be had within five seconds of the first
  * question of this call (since is when it asked first).
  */
-extern LedgerProgress ledger_reserve(const LedgerRequest *request, TimestampTz since,
-									 LedgerTicket *ticket, LlmError *error);
+extern PGDLLEXPORT LedgerProgress ledger_reserve(const LedgerRequest *request, TimestampTz since,
+												 LedgerTicket *ticket, LlmError *error);
 
 /* Note the attempt that is about to be sent.  May be called again for the next. */
-extern void ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt);
+extern PGDLLEXPORT void ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt);
 
 /*
  * End the reservation with a record for the writer.  Never throws, never
  * allocates; ending an ended ticket does nothing.
  */
-extern void ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome);
+extern PGDLLEXPORT void ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome);
 
 /* End the reservation without a record: nothing was sent. */
-extern void ledger_release(LedgerTicket *ticket);
+extern PGDLLEXPORT void ledger_release(LedgerTicket *ticket);
 
 /*
  * Whether the settled record has been committed (or put into quarantine).
  * While false, the latch is set when that may have changed.
  */
-extern bool ledger_committed(const LedgerTicket *ticket);
+extern PGDLLEXPORT bool ledger_committed(const LedgerTicket *ticket);
 
 /* Shared-memory size and hooks; called once by _PG_init while preloading. */
 extern void ledger_init(void);

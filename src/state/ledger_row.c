@@ -87,30 +87,12 @@ const LedgerColumn ledger_columns[LEDGER_COLUMN_COUNT] = {
 	[COLUMN_CREATED_AT] = { "created_at", TIMESTAMPTZOID },
 };
 
-static const char *
-status_name(const LedgerOutcome *outcome)
-{
-	switch (outcome->status)
-	{
-		case LEDGER_OK:
-			return "ok";
-		case LEDGER_CANCELLED:
-			return "cancelled";
-		case LEDGER_UNKNOWN:
-			return "unknown";
-		case LEDGER_ERROR:
-			break;
-	}
-	switch (outcome->outcome)
-	{
-		case OUTCOME_TIMEOUT:
-			return "timeout";
-		case OUTCOME_FILTERED:
-			return "filtered";
-		default:
-			return "error";
-	}
-}
+static const char *const status_names[] = {
+	[LEDGER_OK] = "ok",
+	[LEDGER_ERROR] = "error",
+	[LEDGER_CANCELLED] = "cancelled",
+	[LEDGER_UNKNOWN] = "unknown",
+};
 
 static const char *
 cost_source(const LedgerOutcome *outcome)
@@ -211,10 +193,10 @@ set_outcome(Row *row, const LedgerOutcome *outcome)
 	set_money(row, COLUMN_TOTAL_COST, outcome->cost);
 	set_text(row, COLUMN_COST_SOURCE, cost_source(outcome));
 	set(row, COLUMN_RESPONSE_TIME_MS, Int64GetDatum(outcome->response_time_ms));
-	set_text(row, COLUMN_STATUS, status_name(outcome));
+	set_text(row, COLUMN_STATUS, status_names[outcome->status]);
 	if (outcome->http_status != 0)
 		set(row, COLUMN_HTTP_STATUS, Int32GetDatum(outcome->http_status));
-	if (outcome->status != LEDGER_OK)
+	if (outcome->status == LEDGER_ERROR)
 		set_text(row, COLUMN_ERROR_CODE, outcome_name(outcome->outcome));
 	set_text(row, COLUMN_FINISH_REASON, outcome->finish_reason);
 	set(row, COLUMN_IS_FINAL, BoolGetDatum(outcome->is_final));

@@ -65,9 +65,24 @@ writers_count(void)
 	return n;
 }
 
+static bool
+queue_is_unused(const LedgerQueue *queue)
+{
+	return queue->length == 0 && queue->open == 0;
+}
+
+/* Of two writers, the one to go first: unused, then the longer untouched. */
+static bool
+leaves_before(const LedgerQueue *a, const LedgerQueue *b)
+{
+	if (queue_is_unused(a) != queue_is_unused(b))
+		return queue_is_unused(a);
+	return a->last_activity < b->last_activity;
+}
+
 /*
- * Ask the writer that has been idle longest to leave; where none is idle, the
- * one whose queue was used longest ago, which leaves between two calls.
+ * Ask a writer to leave.  One that is unused does so at once, and then no other
+ * is asked; one that is in use leaves as soon as no call is under way.
  */
 static void
 ask_another_to_leave(const LedgerQueue *queue)
@@ -80,9 +95,9 @@ ask_another_to_leave(const LedgerQueue *queue)
 
 		if (other == queue || other->writer_state != WRITER_READY)
 			continue;
-		if (other->writer_should_leave)
-			return; /* one at a time */
-		if (choice == NULL || other->last_activity < choice->last_activity)
+		if (other->writer_should_leave && queue_is_unused(other))
+			return;
+		if (choice == NULL || leaves_before(other, choice))
 			choice = other;
 	}
 	if (choice != NULL)
@@ -252,7 +267,7 @@ ledger_writer_try_leave(LedgerLeave *leave)
 	bool		 leaves;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-	unused = queue->length == 0 && queue->open == 0;
+	unused = queue_is_unused(queue);
 	leave->stay_ms = leave->told ? TOLD_POLL_MS : BUSY_POLL_MS;
 	if (leave->told)
 		leaves = leave->impatient || queue->unfinished_before_epoch == 0;

@@ -26,7 +26,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "state/catalog.h"
+#include "state/extension.h"
 #include "state/ledger_row.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"

@@ -5,6 +5,7 @@ same round, because the machines that this runs on are small and noisy.
 """
 
 import argparse
+import atexit
 import glob
 import os
 import re
@@ -30,7 +31,8 @@ class Mock:
     def __init__(self, programs, delay_ms=0):
         self.port_file = tempfile.mktemp(prefix="mock", dir=programs)
         self.process = subprocess.Popen([f"{programs}/mock", "--port-file", self.port_file,
-                                         "--delay-ms", str(delay_ms)])
+                                         "--delay-ms", str(delay_ms)], stdout=subprocess.DEVNULL)
+        atexit.register(self.stop)
         deadline = time.monotonic() + 10
         while not os.path.exists(self.port_file):
             if time.monotonic() > deadline:
@@ -40,8 +42,9 @@ class Mock:
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait()
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
 
 
 def postmaster_pid():

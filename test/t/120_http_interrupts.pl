@@ -107,7 +107,8 @@ append_to_file("$directory/name_server.pl", <<'PERL');
 use IO::Socket::INET;
 my $directory = shift;
 socket(my $socket, AF_INET, SOCK_DGRAM, 0) or die;
-ioctl($socket, 0x8914, pack('a16 S x14', 'lo', 1)) or die "lo: $!";    # SIOCSIFFLAGS, IFF_UP
+my $up = pack('a16 S x22', 'lo', 1);    # struct ifreq with IFF_UP
+ioctl($socket, 0x8914, $up) or die "lo: $!";    # SIOCSIFFLAGS
 my $dns = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1', LocalPort => 53) or die $!;
 open(my $ready, '>', "$directory/ready") or die $!;
 close($ready);
@@ -127,7 +128,7 @@ SKIP:
 	# pg_ctl, first in PATH, starts the server in there.
 	mkdir("$directory/bin");
 	my ($pg_ctl) = grep { -x } map { "$_/pg_ctl" } split /:/, $ENV{PATH};
-	append_to_file("$directory/bin/pg_ctl", "#!/bin/sh\nexec nsenter --target $namespace --user --mount --net " .
+	append_to_file("$directory/bin/pg_ctl", "#!/bin/sh\nexec nsenter --target $namespace --user --mount --net --preserve-credentials " .
 		"unshare --map-user=$> --map-group=" . (split ' ', $))[0] . ' ' . abs_path($pg_ctl) . " \"\$@\"\n");
 	chmod(0755, "$directory/bin/pg_ctl");
 	local $ENV{PATH} = "$directory/bin:$ENV{PATH}";

@@ -87,6 +87,14 @@ $rows += $node->safe_psql($_, q(SELECT count(*) FROM llm_usage_logs WHERE user_i
 is($rows, 10, 'ten databases that call at once all get their answers and rows');
 cmp_ok(LlmRouterTest::sql($node, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'llm_router ledger writer')), '<=', 4, 'within llm_router.max_workers');
 
+# Long calls keep their writers; the idle ones make way.
+@processes = map { LlmRouterTest::start_process("slow-$_", 'psql', '-XAtq', '-d', $node->connstr($_), '-c', LedgerTest::call('slow', duration => 600000)) } @databases[0 .. 2];
+LedgerTest::wait_for_open_calls($node, 3);
+is(scalar(grep { $node->safe_psql($_, LedgerTest::call('beside') . ' IS NOT NULL') eq 't' } @databases[3 .. 9]), 7, 'beside long calls in three databases, seven others share the fourth writer');
+LlmRouterTest::stop_process($_, 'KILL') foreach @processes;
+LlmRouterTest::sql($node, q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%600000%' AND pid <> pg_backend_pid()));
+LedgerTest::wait_for_open_calls($node, 0);
+
 # No place at all.
 LlmRouterTest::sql($node, q(ALTER SYSTEM SET llm_router.max_workers = 1));
 $node->reload;

@@ -101,7 +101,7 @@ http_test_transfer(PG_FUNCTION_ARGS)
 	StringInfoData		headers;
 	ListCell		   *cell;
 	TupleDesc			row;
-	Datum				values[6];
+	Datum				values[6] = { 0 };
 	bool				nulls[6] = { false };
 
 	foreach (cell, wire.headers)
@@ -130,7 +130,8 @@ http_test_transfer(PG_FUNCTION_ARGS)
 	values[3] = Int32GetDatum(response->status);
 	values[4] = CStringGetTextDatum(headers.data);
 	nulls[5] = response->body == NULL;
-	values[5] = nulls[5] ? 0 : PointerGetDatum(cstring_to_text_with_len(response->body, (int) response->body_length));
+	if (!nulls[5])
+		values[5] = PointerGetDatum(cstring_to_text_with_len(response->body, (int) response->body_length));
 	http_free(transfer);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(row, values, nulls)));
 }

@@ -8,12 +8,12 @@
  */
 #include "postgres.h"
 
-#include "base/settings.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "state/ledger.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -57,7 +57,7 @@ reserve(const pg_uuid_t *id, const char *user_id, const char *tags)
 			case LEDGER_READY:
 				return ticket;
 			case LEDGER_REFUSED:
-				error_throw(&error);
+				ereport(ERROR, (errcode(error.sqlstate), errmsg("%s", error.message), errhint("%s", error.hint)));
 				break;
 			case LEDGER_WAIT:
 				wait_a_moment(POLL_MS);
@@ -115,15 +115,21 @@ settle_when_cut_off(void *arg)
 	ledger_settle((LedgerTicket *) arg, &outcome);
 }
 
+static bool
+setting_is_on(const char *name)
+{
+	return strcmp(GetConfigOption(name, false, false), "on") == 0;
+}
+
 static void
 wait_for_commit(const LedgerTicket *ticket)
 {
 	TimestampTz since = GetCurrentTimestamp();
+	int			timeout = atoi(GetConfigOption("llm_router.ledger_wait_timeout", false, false));
 
-	while (setting_ledger_wait && !ledger_committed(ticket))
+	while (setting_is_on("llm_router.ledger_wait") && !ledger_committed(ticket))
 	{
-		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
-									   setting_ledger_wait_timeout))
+		if (TimestampDifferenceExceeds(since, GetCurrentTimestamp(), timeout))
 		{
 			ereport(WARNING, (errmsg("not committed yet")));
 			return;
