@@ -101,11 +101,24 @@ UPDATE llm_providers SET enabled = false WHERE name = 'beta';
 SELECT reason FROM plan(model => 'b-free');
 ROLLBACK TO before;
 
--- The most that it can cost: (16 + 8 + 4 tokens) of input, and an answer of 1,000, 4,096 or max_tokens
-SELECT provider, model, estimated_cost_usd FROM llm_route('[{"role": "user", "content": "hi"}]', 'eco', options => '{"router": {"fallback_scope": "level"}}');
-SELECT llm_count_tokens('hi') + 24 AS input_tokens, 1000 * 2e-6 + (llm_count_tokens('hi') + 24) * 1e-6 AS a_small;
+-- The most that it can cost: all of the prompt (24 tokens more than the text), and an answer as long as the model's limit, 4,096 or max_tokens
+SELECT provider, model, estimated_cost_usd = answer * output_price + (llm_count_tokens('hi') + 24) * input_price AS as_expected
+FROM llm_route('[{"role": "user", "content": "hi"}]', 'eco', options => '{"router": {"fallback_scope": "level"}}')
+LEFT JOIN (VALUES ('a-small', 1000, 2e-6, 1e-6), ('b-free', 4096, 0, 0), ('alpha/a-small', 4096, 9e-6, 9e-6)) AS m (model, answer, output_price, input_price) USING (model)
+ORDER BY "position";
 SELECT llm_estimate_cost('[{"role": "user", "content": "hi"}]', model => 'a-large', options => '{"max_tokens": 10, "n": 3}')
 	 = 3 * 10 * 40e-6 + (llm_count_tokens('hi') + 24) * 12.5e-6 AS cache_write_is_dearer;
+CREATE FUNCTION prompt_tokens(content jsonb, options jsonb DEFAULT '{}') RETURNS numeric LANGUAGE sql AS $$
+	SELECT trim_scale(llm_estimate_cost(jsonb_build_array(jsonb_build_object('role', 'user', 'content', content)), model => 'a-large',
+		options => options || '{"max_tokens": 1}') / 12.5e-6 - 40 / 12.5)
+$$;
+SELECT prompt_tokens('"hi"') = llm_count_tokens('hi') + 24 AS text,
+	prompt_tokens('[{"type": "text", "text": "hi"}, {"type": "text", "text": "you"}]') = llm_count_tokens('hi') + llm_count_tokens('you') + 24 AS parts,
+	prompt_tokens('[{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]') - 24 AS image,
+	prompt_tokens('[{"type": "image_url", "image_url": {"url": "https://example.com/x.png", "detail": "low"}}]') - 24 AS image_low,
+	prompt_tokens(jsonb_build_array(jsonb_build_object('type', 'input_audio', 'input_audio', jsonb_build_object('format', 'mp3', 'data', repeat('A', 1280))))) - 24 AS audio,
+	prompt_tokens('"hi"', '{"tools": [{"type": "function", "function": {"name": "f"}}]}') - prompt_tokens('"hi"')
+		= llm_count_tokens('[{"type": "function", "function": {"name": "f"}}]') AS tools;
 SELECT llm_estimate_cost('[{"role": "user", "content": "hi"}]', 'eco') IS NULL AS unknown_price;
 SELECT llm_estimate_cost(NULL) IS NULL AS nothing, (SELECT count(*) FROM llm_route(NULL)) AS rows;
 

@@ -36,7 +36,7 @@ BOUNDS = {
     "digits": (1, 1), "number after space": (1, 1), "certain": (1, 1), "second space": (1, 1), "space run": (1, 1),
     "other space": (1, 1), "first space": (0, 1 / 16), "word after space": (1, 1), "word elsewhere": (1, 1.2),
     "punctuation": (1, 1), "repeated punctuation": (0.5, 0.55), "repeated rule": (1 / 16, 1 / 16),
-    "upper after upper": (0, 1), "upper after lower": (0, 1), "Latin": (0.3, 2), "Greek": (0, 2), "Cyrillic": (0, 2),
+    "upper after lower": (0, 1), "Latin": (0.3, 2), "Greek": (0, 2), "Cyrillic": (0, 2),
 }
 PAIR_BOUNDS = (3 / UNIT, 1)
 
@@ -68,7 +68,7 @@ class Vocabularies:
 
 
 def script(code):
-    if 0x80 <= code < 0x250:
+    if 0x80 <= code < 0x180:
         return "Latin"
     if 0x370 <= code < 0x400:
         return "Greek"
@@ -84,10 +84,10 @@ def features(text, vocabularies):
             word += 1
             if word == 1:
                 seen["word after space" if previous == " " else "word elsewhere"] += 1
-            elif c.isupper():
-                seen["upper after upper" if previous.isupper() else "upper after lower"] += 1
+            elif c.isupper() and not previous.isupper():
+                seen["upper after lower"] += 1
             else:
-                seen[previous.lower() + c] += 1
+                seen[previous.lower() + c.lower()] += 1
             if word > 16:
                 seen["long word"] += 1
         else:
@@ -185,9 +185,9 @@ HEADER = """/*
 #define LLM_ROUTER_TOKEN_COSTS_H
 
 /*
- * In 32nds of a token, as all costs: the first letter of a word that follows no
- * space; capitals; each letter beyond the 16th of a word (in addition); a
- * character of punctuation like the one before it; a character of a script.
+ * In 32nds of a token, as all costs.  WORD_ELSEWHERE: the first letter of a word
+ * that follows no space.  UPPER_AFTER_LOWER: instead of the pair.  LONG_WORD, beyond the rest: a letter
+ * after the 16th of a word.  REPEATED_PUNCTUATION: like the character before.
  */
 %s
 
@@ -224,7 +224,7 @@ def rows(items, size):
 
 
 def print_header(cost, vocabularies):
-    names = ("word elsewhere", "upper after upper", "upper after lower", "long word", "repeated punctuation", "Latin",
+    names = ("word elsewhere", "upper after lower", "long word", "repeated punctuation", "Latin",
              "Greek", "Cyrillic")
     print(HEADER % (
         "\n".join(f"#define COST_{name.upper().replace(' ', '_')} {cost[name]}" for name in names),
