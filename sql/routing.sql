@@ -1,5 +1,5 @@
 -- Which models serve a request, in which order, and why others do not: llm_route
--- over a small configuration. Users' keys and retries are in test/t/110_routing.pl.
+-- over a small configuration. Users' keys and retries are in test/t/150_routing.pl.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS llm_router;
 RESET client_min_messages;
