@@ -95,17 +95,18 @@ subtest 'an authority that is taken out of ca_file is not trusted by running ses
 	$session->quit;
 };
 
-# Providers' front ends say farewell in TLS before they close an idle connection, and so does the simulated one.
+# Providers' front ends say farewell in TLS before they close an idle connection, and so does the simulated one: one of
+# its own here, which has no other connections.
 subtest 'a connection that the server closed while it was idle is replaced' => sub {
-	my $call = 'SELECT failure FROM ' . HttpTest::call('POST', $provider->url($chat, 'https'), $body);
+	my $fresh = LlmRouterTest::start_provider(tls => 1);
+	my $call = 'SELECT failure FROM ' . HttpTest::call('POST', $fresh->url($chat, 'https'), $body);
+	copy("$fresh->{certificates}/ca.pem", $ca_file);
+	$fresh->script({ close => 'after_answer' });
 	my $session = $node->background_psql('postgres');
-	copy($ca, $ca_file);
-	$provider->reset;
-	$provider->script({ close => 'after_answer' });
 	is($session->query($call), 'ok', 'answered');
-	LlmRouterTest::wait_until('the connection is closed', sub { $provider->stats->{open_connections} == 0 });
+	LlmRouterTest::wait_until('the connection is closed', sub { $fresh->stats->{open_connections} == 0 });
 	is($session->query($call), 'ok', 'answered again');
-	is(scalar $provider->requests, 2, 'each asked once');
+	is(scalar $fresh->requests, 2, 'each asked once');
 	$session->quit;
 };
 
