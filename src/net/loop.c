@@ -260,11 +260,14 @@ loop_create(void)
  * Make libcurl see which kept connections have ended: before a request there is
  * nothing to read but the end.  libcurl would notice a closed socket by itself,
  * but takes the farewell of TLS that comes before for a sign of life, and a
- * request would be lost on it.  So that is read away.
+ * request would be lost on it.  So that is read away.  Returns whether there
+ * are such connections.
  */
-static void
+static bool
 sort_out_idle_connections(void)
 {
+	bool found = false;
+
 	for (int fd = 0; fd < socket_states_size; fd++)
 	{
 		char rest[4096];
@@ -275,18 +278,24 @@ sort_out_idle_connections(void)
 			continue;
 		if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			continue;
+		found = true;
 		shutdown(fd, SHUT_RDWR);
 		while (rounds-- > 0 && recv(fd, rest, sizeof(rest), MSG_DONTWAIT) > 0)
 			;
 	}
+	return found;
 }
 
 CURLMcode
 loop_add(CURL *easy)
 {
+	long fresh;
+
 	loop_create();
-	sort_out_idle_connections();
-	if (curl_easy_setopt(easy, CURLOPT_SHARE, share) != CURLE_OK ||
+	/* libcurl 8.22 was seen to use one that had ended within the last second. */
+	fresh = sort_out_idle_connections();
+	if (curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_SHARE, share) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close) != CURLE_OK)
 		return CURLM_UNKNOWN_OPTION;
