@@ -102,6 +102,8 @@ subtest 'a standby says that it cannot record' => sub {
 	is(scalar($provider->requests), 0, 'nothing was sent');
 	is(LlmRouterTest::sql($standby, "SELECT count(*) FROM llm_route('[{\"role\": \"user\", \"content\": \"Hi\"}]') WHERE eligible"), 1,
 		'llm_route works there');
+	is(LlmRouterTest::sql($standby, "SELECT status FROM llm_doctor() WHERE check_name = 'launcher'"), 'ok',
+		'llm_doctor does not miss the launcher');
 	$standby->promote;
 	is(LlmRouterTest::sql($standby, "SELECT llm_ask('Promoted')"), 'You said: Promoted', 'after promotion it calls');
 	is(LlmRouterTest::sql($standby, "SELECT count(*) FROM llm_usage_logs"), 1, 'and records');

@@ -124,6 +124,27 @@ subtest 'an administrator' => sub {
 	is((LlmRouterTest::sql_error($node, 'SET ROLE adm; TABLE llm_provider_keys'))[0], '42501', 'cannot read the keys');
 };
 
+subtest 'an owner of the extension who is no superuser any more' => sub {
+	my $url = $provider->url('/local/v1');
+	sql('CREATE ROLE dba SUPERUSER LOGIN');
+	sql('CREATE DATABASE owned OWNER dba');
+	$node->safe_psql('owned', <<"SQL");
+SET ROLE dba;
+CREATE SCHEMA llm;
+CREATE EXTENSION llm_router SCHEMA llm;
+SET search_path = llm;
+SELECT FROM llm_provider_add('sim', '$url', auth_type => 'none');
+SELECT FROM llm_model_add('sim', 'sim-eco', 'eco', 1, 2);
+RESET ROLE;
+ALTER ROLE dba NOSUPERUSER;
+SQL
+	is($node->safe_psql('owned', q(SET ROLE dba; SET search_path = llm; SELECT llm_ask('x', model => 'sim-eco'); SELECT count(*) FROM llm_usage_logs)),
+		"You said: x\n1", 'has calls and a ledger');
+	is($node->safe_psql('owned', q(SET ROLE dba; SELECT string_agg(check_name, ',') FROM llm.llm_doctor() WHERE status = 'error')), '',
+		'sees no error where there is none');
+	is($node->safe_psql('owned', q(SET ROLE dba; SELECT llm.llm_provider_set_key('openai', 'sk-1234567890abcdefghij', false); SELECT llm.llm_keys_reencrypt())), "\n0", 'can store keys');
+};
+
 subtest 'isolation levels' => sub {
 	is(sql("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; SELECT llm_ask('Hi'); COMMIT"), 'You said: Hi', 'serializable');
 	is(sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT llm_ask('Hi'); COMMIT"), 'You said: Hi', 'repeatable read');
