@@ -471,7 +471,7 @@ call_settle(Call *call, LedgerStatus status, bool is_final)
 	outcome.outcome = status == LEDGER_CANCELLED ? OUTCOME_CANCELLED : call->reply.outcome;
 	outcome.response_time_ms = elapsed_ms(is_final ? call->started_ms
 												   : call->attempt_started_ms);
-	outcome.cost = call->attempt_open ? MONEY_UNKNOWN : 0;
+	outcome.cost = call->attempt_open ? MONEY_UNKNOWN : 0; /* 0: between attempts */
 	outcome.prices = prices_for_prompt(&current_entry(call)->model->prices,
 									   call->request->input_tokens);
 	if (status != LEDGER_CANCELLED)

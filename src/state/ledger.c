@@ -105,7 +105,8 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 					  "Call on the primary: a standby cannot write the ledger.");
 
 	if (!extension_is_committed())
-		return refuse(error, "extension llm_router was created or altered in this transaction, which has not ended",
+		return refuse(error,
+					  "this transaction, which has not ended, created or altered the extension llm_router",
 					  "COMMIT first: until then the ledger's writer cannot see the ledger.");
 
 	if (!exit_registered)
