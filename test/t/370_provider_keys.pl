@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $provider = LlmRouterTest::start_provider(arguments => [ '--api-key', 'sk-test-good', '--api-key', 'my.own+key/of=1234' ]);
-my $node = LlmRouterTest::start_node('keys', conf => "log_min_messages = debug5\nllm_router.connect_timeout = '2s'\n");
+my $node = LlmRouterTest::start_node('keys', conf => "log_min_messages = debug5\nllm_router.first_token_timeout = '1s'\n");
 LlmRouterTest::add_sim($node, $provider, path => '/v1', auth_type => 'bearer');
 
 sub sql { return LlmRouterTest::sql($node, shift) }
