@@ -31,6 +31,7 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "net/http.h"
+#include "providers/redact.h"
 #include "routing/retry.h"
 #include "secrets/credential.h"
 #include "state/admission.h"
@@ -301,6 +302,15 @@ attempt_refused(Call *call, Outcome outcome, const char *message)
 	call->reply.answer.reported_cost = MONEY_UNKNOWN;
 }
 
+/* The key of the current candidate, or NULL with the error. */
+static const char *
+current_key(Call *call, LlmError *error)
+{
+	const CatalogProvider *provider = current_entry(call)->model->provider;
+
+	return credential_open(provider->encrypted_key, NULL, provider->origin, error);
+}
+
 /*
  * Write the request of the current candidate, with its key.  False when that
  * cannot be done; call->reply says why.
@@ -322,7 +332,7 @@ attempt_build(Call *call, WireRequest *wire)
 	if (provider->endpoint.auth_type == AUTH_NONE)
 		return true;
 
-	key = credential_open(provider->encrypted_key, NULL, provider->origin, &error);
+	key = current_key(call, &error);
 	if (key == NULL)
 	{
 		attempt_refused(call, OUTCOME_UNUSABLE_KEY, error.message);
@@ -410,6 +420,23 @@ outcome_of_failure(HttpFailure failure)
 	pg_unreachable();
 }
 
+/* The provider's words may repeat the key that it was sent. */
+static void
+hide_key(Call *call)
+{
+	LlmError	error = { 0 };
+	const char *key;
+
+	if (call->reply.message == NULL ||
+		current_entry(call)->model->provider->endpoint.auth_type == AUTH_NONE)
+		return;
+	key = current_key(call, &error);
+	if (key)
+		redact_secret(call->reply.message, key);
+	else
+		call->reply.message = NULL;
+}
+
 /* Make call->reply of the transfer that has ended. */
 static void
 attempt_read_reply(Call *call)
@@ -424,6 +451,7 @@ attempt_read_reply(Call *call)
 		call->reply.answer.reported_cost = MONEY_UNKNOWN;
 		provider->format->parse_chat(&provider->endpoint,
 									 http_response(call->transfer), &call->reply);
+		hide_key(call);
 		return;
 	}
 

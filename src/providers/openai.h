@@ -23,6 +23,7 @@ typedef struct OpenAiRules
 	JsonbContainer *drop;				  /* parameters removed, by OpenAI's names */
 	JsonbContainer *only;				  /* parameters allowed, by names as sent */
 	JsonbContainer *drop_message_fields;
+	JsonbContainer *keep_message_fields; /* of those that only answers have */
 	JsonbContainer *reasoning_efforts; /* accepted values */
 	JsonbContainer *headers;		   /* object: constant headers */
 	Numeric			max_temperature;   /* or NULL */
@@ -31,12 +32,13 @@ typedef struct OpenAiRules
 	bool			drops_image_detail;
 	int				tool_call_id_length; /* exactly so many letters and digits; 0: any */
 	int				max_n;				 /* 0: any */
+	int				max_top_logprobs;	 /* 0: any */
 } OpenAiRules;
 
 extern const void *openai_read_rules(Jsonb *document);
 
 /* Whether a list of names has this one; false for no list. */
-extern bool openai_list_has(JsonbContainer *list, const JsonbValue *name);
+extern bool openai_list_has(JsonbContainer *list, const char *name);
 
 /* What OpenAI's own models accept, by name; see openai_rules.c. */
 typedef struct OpenAiModelTraits
