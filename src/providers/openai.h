@@ -24,9 +24,9 @@ typedef struct OpenAiRules
 	JsonbContainer *only;				  /* parameters allowed, by names as sent */
 	JsonbContainer *drop_message_fields;
 	JsonbContainer *keep_message_fields; /* of those that only answers have */
-	JsonbContainer *reasoning_efforts; /* accepted values */
-	JsonbContainer *headers;		   /* object: constant headers */
-	Numeric			max_temperature;   /* or NULL */
+	JsonbContainer *reasoning_efforts;	 /* accepted values */
+	JsonbContainer *headers;			 /* object: constant headers */
+	Numeric			max_temperature;	 /* or NULL */
 	bool			stop_as_array;
 	bool			logprobs_as_integer;
 	bool			drops_image_detail;
