@@ -38,7 +38,7 @@ typedef struct OpenAiRules
 extern const void *openai_read_rules(Jsonb *document);
 
 /* Whether a list of names has this one; false for no list. */
-extern bool openai_list_has(JsonbContainer *list, const char *name);
+extern bool openai_list_has(JsonbContainer *list, const char *name, int length);
 
 /* What OpenAI's own models accept, by name; see openai_rules.c. */
 typedef struct OpenAiModelTraits
