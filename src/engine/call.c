@@ -153,10 +153,8 @@ call_end(Call *call)
 		http_free(call->transfer);
 		call->transfer = NULL;
 	}
-	if (call->attempt_open)
+	if (call->reserved)
 		call_settle(call, LEDGER_CANCELLED, true);
-	else if (call->reserved)
-		ledger_release(&call->ticket);
 	if (call->admitted)
 		admission_leave();
 	else if (call->waits_for_place)
@@ -238,7 +236,7 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 	call->started_ms = now_ms();
 	timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : setting_request_timeout;
 	call->deadline_ms = call->started_ms + timeout_ms;
-	call->wait_until_ms = call->started_ms + setting_concurrency_timeout;
+	call->wait_until_ms = call->started_ms + Min(timeout_ms, setting_concurrency_timeout);
 	call->max_attempts = options->max_attempts > 0 ? options->max_attempts
 												   : setting_max_attempts;
 
@@ -501,7 +499,7 @@ call_settle(Call *call, LedgerStatus status, bool is_final)
 	outcome.outcome = status == LEDGER_CANCELLED ? OUTCOME_CANCELLED : call->reply.outcome;
 	outcome.response_time_ms = elapsed_ms(is_final ? call->started_ms
 												   : call->attempt_started_ms);
-	outcome.cost = MONEY_UNKNOWN;
+	outcome.cost = call->attempt_open ? MONEY_UNKNOWN : 0;
 	outcome.prices = prices_for_prompt(&current_entry(call)->model->prices,
 									   call->request->input_tokens);
 	if (status != LEDGER_CANCELLED)
@@ -684,7 +682,7 @@ step_admission(Call *call)
 		call->reserve_since = GetCurrentTimestamp();
 		call->state = CALL_RESERVE;
 	}
-	else if (now_ms() >= call->wait_until_ms || past_deadline(call))
+	else if (now_ms() >= call->wait_until_ms)
 	{
 		error_set(&call->error, ERRCODE_LLM_RATE_LIMIT,
 				  "%d calls are running, which is llm_router.max_concurrency",

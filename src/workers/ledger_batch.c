@@ -318,6 +318,9 @@ run_as_owner(BatchWork work, const LedgerBatch *batch, const void *argument)
 		result = work(batch, argument);
 		SPI_finish();
 		owner_leave(&guard);
+
+		/* Callers get their answers for it, whatever synchronous_commit says. */
+		ForceSyncCommit();
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
