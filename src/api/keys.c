@@ -68,7 +68,7 @@ find_provider(const Catalog *catalog, const char *name)
 	nearest = error_nearest(name, names, catalog->nproviders);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown provider \"%s\"", name),
+			 errmsg("unknown provider \"%s\"", error_shown_name(name)),
 			 nearest ? errhint("Did you mean \"%s\"?", nearest)
 					 : errhint("SELECT name FROM llm_providers lists them.")));
 }

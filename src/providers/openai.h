@@ -24,9 +24,9 @@ typedef struct OpenAiRules
 	JsonbContainer *only;				  /* parameters allowed, by names as sent */
 	JsonbContainer *drop_message_fields;
 	JsonbContainer *keep_message_fields; /* of those that only answers have */
-	JsonbContainer *reasoning_efforts; /* accepted values */
-	JsonbContainer *headers;		   /* object: constant headers */
-	Numeric			max_temperature;   /* or NULL */
+	JsonbContainer *reasoning_efforts;	 /* accepted values */
+	JsonbContainer *headers;			 /* object: constant headers */
+	Numeric			max_temperature;	 /* or NULL */
 	bool			stop_as_array;
 	bool			logprobs_as_integer;
 	bool			drops_image_detail;
@@ -38,7 +38,7 @@ typedef struct OpenAiRules
 extern const void *openai_read_rules(Jsonb *document);
 
 /* Whether a list of names has this one; false for no list. */
-extern bool openai_list_has(JsonbContainer *list, const char *name);
+extern bool openai_list_has(JsonbContainer *list, const char *name, int length);
 
 /* What OpenAI's own models accept, by name; see openai_rules.c. */
 typedef struct OpenAiModelTraits

@@ -150,10 +150,10 @@ static const char *const answer_fields[] = {
 };
 
 static bool
-is_answer_field(const char *name)
+is_answer_field(const JsonbValue *name)
 {
 	for (int i = 0; i < (int) lengthof(answer_fields); i++)
-		if (strcmp(name, answer_fields[i]) == 0)
+		if (json_value_is(name, answer_fields[i]))
 			return true;
 	return false;
 }
@@ -164,14 +164,15 @@ is_left_out(MessageWriter *writer, const JsonbValue *key, const JsonbValue *valu
 {
 	const OpenAiRules *rules = writer->rules;
 	JsonbContainer	  *array = json_value_array(value);
-	const char		  *name = json_value_string(key);
+	const char		  *name = key->val.string.val;
+	int				   length = key->val.string.len;
 
-	if (openai_list_has(rules->drop_message_fields, name) ||
-		(is_answer_field(name) && !openai_list_has(rules->keep_message_fields, name)))
+	if (openai_list_has(rules->drop_message_fields, name, length) ||
+		(is_answer_field(key) && !openai_list_has(rules->keep_message_fields, name, length)))
 		return true;
 	if (value->type == jbvNull)
-		return strcmp(name, "content") != 0;
-	return array && JsonContainerSize(array) == 0 && strcmp(name, "tool_calls") == 0;
+		return !json_value_is(key, "content");
+	return array && JsonContainerSize(array) == 0 && json_value_is(key, "tool_calls");
 }
 
 /*
@@ -186,7 +187,7 @@ refusal_as_content(MessageWriter *writer, JsonbContainer *message)
 
 	if (refusal == NULL || refusal->type != jbvString || json_member_array(message, "tool_calls") ||
 		(content && content->type != jbvNull) ||
-		!openai_list_has(writer->rules->drop_message_fields, "refusal"))
+		!openai_list_has(writer->rules->drop_message_fields, "refusal", 7))
 		return NULL;
 	return refusal;
 }

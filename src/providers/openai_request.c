@@ -151,7 +151,7 @@ append_reasoning_effort(Writer *writer, const char *name, const JsonbValue *valu
 	JsonbIterator  *iterator;
 	JsonbValue		effort;
 
-	if (accepted == NULL || openai_list_has(accepted, json_value_string(value)))
+	if (accepted == NULL || openai_list_has(accepted, value->val.string.val, value->val.string.len))
 	{
 		append_plain(writer, name, value);
 		return;
@@ -256,8 +256,8 @@ provider_takes(const Writer *writer, const char *name)
 	const OpenAiRules *rules = writer->rules;
 	const char		  *sent = name_as_sent(rules, name);
 
-	return !openai_list_has(rules->drop, name) &&
-		   (rules->only == NULL || openai_list_has(rules->only, sent)) &&
+	return !openai_list_has(rules->drop, name, (int) strlen(name)) &&
+		   (rules->only == NULL || openai_list_has(rules->only, sent, (int) strlen(sent))) &&
 		   (writer->extra == NULL || json_member(writer->extra, sent) == NULL);
 }
 

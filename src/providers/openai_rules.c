@@ -46,12 +46,12 @@ openai_read_rules(Jsonb *document)
 }
 
 bool
-openai_list_has(JsonbContainer *list, const char *name)
+openai_list_has(JsonbContainer *list, const char *name, int length)
 {
 	JsonbValue key = { .type = jbvString };
 
 	key.val.string.val = unconstify(char *, name);
-	key.val.string.len = (int) strlen(name);
+	key.val.string.len = length;
 	return list && findJsonbValueFromContainer(list, JB_FARRAY, &key) != NULL;
 }
 
