@@ -97,7 +97,8 @@ lint-flags:
 	@echo '-std=gnu11 $(CPPFLAGS) $(WARNINGS) -Wdeclaration-after-statement' | sed 's/ -MMD -MP//'
 
 format: ## lay out the C code with clang-format
-	clang-format -i $(SOURCES) $(wildcard src/*.h src/*/*.h)
+	python=$$(bash test/lib/venv.sh '$(CURDIR)/.cache/lint' test/lint/requirements.txt) && \
+		"$$(dirname "$$python")/clang-format" -i $(SOURCES) $(wildcard src/*.h src/*/*.h)
 
 bench: ## speed and memory against a mock on loopback
 	$(TEST_ENV) bash test/bench/run.sh

@@ -51,7 +51,7 @@ build() { build_and_install >"$logs/pg_config"; }
 # shellcheck disable=SC2317 # called by phase
 python_packages() {
     local requirements
-    mapfile -t requirements < <(find test -name requirements.txt ! -path 'test/model/*' | sort)
+    mapfile -t requirements < <(find test -name requirements.txt ! -path 'test/model/*' ! -path 'test/lint/*' | sort)
     bash test/lib/venv.sh "$CACHE/python" "${requirements[@]}" >"$logs/python" || [ $? -eq 3 ] || return 1
     PIP_NO_DEPS=1 bash test/lib/venv.sh "$CACHE/model" test/model/requirements.txt >"$logs/model" || [ $? -eq 3 ]
 }

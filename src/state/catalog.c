@@ -55,8 +55,8 @@ compare_ids(const void *a, const void *b)
 static void *
 find_id(const IdEntry *index, int size, int32 id)
 {
-	IdEntry	 key = { .id = id };
-	IdEntry *entry = bsearch(&key, index, size, sizeof(IdEntry), compare_ids);
+	const IdEntry  key = { .id = id };
+	const IdEntry *entry = bsearch(&key, index, size, sizeof(IdEntry), compare_ids);
 
 	return entry ? entry->object : NULL;
 }

@@ -15,7 +15,7 @@ arch=$(uname -m)
 asan=$runtime/libclang_rt.asan-$arch.so
 driver=$runtime/libclang_rt.fuzzer_no_main-$arch.a
 for file in "$asan" "$driver"; do
-    [ -e "$file" ] || { echo "fuzz: $file is missing; install clang's runtime libraries (libclang-rt-14-dev or clang)" >&2; exit 1; }
+    [ -e "$file" ] || { echo "fuzz: $file is missing; install the package libclang-rt-dev" >&2; exit 1; }
 done
 
 work=$(mktemp -d /tmp/llm_router_fuzz.XXXXXX)

@@ -153,7 +153,7 @@ subtest 'a key that the provider refuses is LR005 with the line to run' => sub {
 	my (undef, $result, $answer) =
 	  outcome([ { times => undef, error => { status => 401, code => 'invalid_api_key', message => 'Incorrect API key provided: sk-abc***' } } ]);
 	is($result, 'LR005', 'LR005');
-	like($answer->{error}{hint}, qr/llm_provider_set_key\('/, $answer->{error}{hint});
+	like($answer->{error}{hint}, qr/llm_provider_set_key\('/, 'with the call to make');
 };
 
 $node->stop;
