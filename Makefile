@@ -56,7 +56,7 @@ $(VERSIONED_SQL): $(sort $(wildcard sql/install/*.sql)) $(EXTENSION).control
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; cat $(filter %.sql,$^); } > $@.tmp
 	@mv $@.tmp $@
 
-.PHONY: help lint-flags test-modules installcheck pgtapcheck tapcheck test lint format bench fuzz quickstart sanitize valgrind
+.PHONY: help lint-flags test-modules installcheck formatcheck pgtapcheck tapcheck test lint format bench fuzz quickstart sanitize valgrind
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -71,6 +71,9 @@ PROVE_FLAGS =
 installcheck: ## pg_regress (after make install; REGRESS=name for one)
 	$(TEST_ENV) bash test/with_server.sh $(top_builddir)/src/test/regress/pg_regress --inputdir=. \
 		--bindir='$(bindir)' $(REGRESS_OPTS) $(REGRESS)
+
+formatcheck: test-modules ## golden pairs of requests and answers in each API format
+	$(TEST_ENV) bash test/with_server.sh $(MAKE) --no-print-directory -s -C test/modules/formats PG_CONFIG='$(PG_CONFIG)' installcheck
 
 pgtapcheck: ## pgTAP (PGTAP_TESTS=test/pgtap/x.sql for one)
 	$(TEST_ENV) bash test/pgtap.sh $(PROVE_FLAGS) $(PGTAP_TESTS)

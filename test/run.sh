@@ -74,9 +74,10 @@ export TAP_LOGS=$logs/tap PYTHONDONTWRITEBYTECODE=1
 
 phase lint make -s lint || true
 phase regress make -s installcheck || true
+phase formats make -s formatcheck || true
 phase pgtap make -s pgtapcheck PROVE_FLAGS=--verbose || true
 phase processes make -s tapcheck PROVE_FLAGS=--verbose || true
-phase provider "${LLM_ROUTER_PYTHON:-python3}" -m pytest -q -p no:cacheprovider test/provider || true
+phase provider "${LLM_ROUTER_PYTHON:-python3}" -m pytest -q -p no:cacheprovider test/provider test/bench || true
 phase fuzz make -s fuzz FUZZ_SECONDS=20 || true
 phase bench bash test/bench/run.sh --quick || true
 finish

@@ -9,7 +9,7 @@ RETURNS trigger
 LANGUAGE c
 AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION llm_config_changed() IS
-	'Trigger function: at commit, makes every process load the routing configuration anew.';
+	'Trigger function: at commit, makes every process read the routing configuration, or the users, anew.';
 
 CREATE TRIGGER llm_providers_changed
 	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers

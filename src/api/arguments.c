@@ -15,7 +15,8 @@ argument_require_preloaded(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_LLM_NOT_RUNNING),
 				 errmsg("llm_router is not running in this server: it was not preloaded"),
-				 errhint("Add llm_router to shared_preload_libraries in postgresql.conf, after all other libraries, and restart the server.")));
+				 errhint("Add llm_router to shared_preload_libraries in postgresql.conf, after all "
+						 "other libraries, and restart the server.")));
 }
 
 char *

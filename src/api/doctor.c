@@ -50,9 +50,11 @@ check_master_key(ReturnSetInfo *result, const char *needed)
 				  "Without it no stored key can be opened. See doc/keys.md.");
 	else if (needed && !keyring_has(needed))
 		put_check(result, "master key", "error",
-				  psprintf("the keys of this database need the master key with fingerprint %s, which is not configured",
+				  psprintf("the keys of this database need the master key with fingerprint %s, "
+						   "which is not configured",
 						   needed),
-				  "Configure that master key as well, or store the providers' keys again. See doc/keys.md.");
+				  "Configure that master key as well, or store the providers' keys again. See "
+				  "doc/keys.md.");
 	else if (keys.nkeys == 0)
 		put_check(result, "master key", "ok",
 				  "none yet: one is generated when the first key is stored",
@@ -84,7 +86,8 @@ check_libraries(ReturnSetInfo *result)
 		put_check(result, "libraries", "error", detail, "Install a libcurl with TLS.");
 	else if ((curl->features & CURL_VERSION_ASYNCHDNS) == 0)
 		put_check(result, "libraries", "warning", detail,
-				  "Install a libcurl with an asynchronous resolver: with this one a slow name server delays cancels.");
+				  "Install a libcurl with an asynchronous resolver: with this one a slow name "
+				  "server delays cancels.");
 	else
 		put_check(result, "libraries", "ok", detail, NULL);
 }
@@ -98,7 +101,8 @@ check_concurrency(ReturnSetInfo *result)
 
 	if (in_use >= limit)
 		put_check(result, "concurrency", "warning", detail,
-				  "Further calls wait. Raise llm_router.max_concurrency if the server has connections to spare.");
+				  "Further calls wait. Raise llm_router.max_concurrency if the server has "
+				  "connections to spare.");
 	else
 		put_check(result, "concurrency", "ok", detail, NULL);
 }
@@ -113,7 +117,8 @@ llm_server_checks(PG_FUNCTION_ARGS)
 	if (!settings_preloaded)
 	{
 		put_check(result, "preload", "error", "llm_router was not preloaded",
-				  "Add llm_router to shared_preload_libraries, after all other libraries, and restart the server.");
+				  "Add llm_router to shared_preload_libraries, after all other libraries, and "
+				  "restart the server.");
 		return (Datum) 0;
 	}
 	put_check(result, "preload", "ok", "llm_router is preloaded", NULL);

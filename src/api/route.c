@@ -108,8 +108,8 @@ llm_route(PG_FUNCTION_ARGS)
 Datum
 llm_estimate_cost(PG_FUNCTION_ARGS)
 {
-	RoutePlan	 plan;
-	LlmError error;
+	RoutePlan plan;
+	LlmError  error;
 
 	if (PG_ARGISNULL(ARG_MESSAGES))
 		PG_RETURN_NULL();

@@ -12,16 +12,16 @@
 #include "postgres.h"
 
 /* Class LR: documented in doc/errors.md; part of the SQL contract. */
-#define ERRCODE_LLM_NOTHING_ELIGIBLE	MAKE_SQLSTATE('L', 'R', '0', '0', '1')
-#define ERRCODE_LLM_ALL_FAILED			MAKE_SQLSTATE('L', 'R', '0', '0', '2')
-#define ERRCODE_LLM_BUDGET				MAKE_SQLSTATE('L', 'R', '0', '0', '3')
-#define ERRCODE_LLM_RATE_LIMIT			MAKE_SQLSTATE('L', 'R', '0', '0', '4')
-#define ERRCODE_LLM_KEY					MAKE_SQLSTATE('L', 'R', '0', '0', '5')
-#define ERRCODE_LLM_BAD_REQUEST			MAKE_SQLSTATE('L', 'R', '0', '0', '6')
-#define ERRCODE_LLM_TIMEOUT				MAKE_SQLSTATE('L', 'R', '0', '0', '7')
-#define ERRCODE_LLM_TIER				MAKE_SQLSTATE('L', 'R', '0', '0', '8')
-#define ERRCODE_LLM_MASTER_KEY			MAKE_SQLSTATE('L', 'R', '0', '0', '9')
-#define ERRCODE_LLM_NOT_RUNNING			MAKE_SQLSTATE('L', 'R', '0', '1', '0')
+#define ERRCODE_LLM_NOTHING_ELIGIBLE MAKE_SQLSTATE('L', 'R', '0', '0', '1')
+#define ERRCODE_LLM_ALL_FAILED		 MAKE_SQLSTATE('L', 'R', '0', '0', '2')
+#define ERRCODE_LLM_BUDGET			 MAKE_SQLSTATE('L', 'R', '0', '0', '3')
+#define ERRCODE_LLM_RATE_LIMIT		 MAKE_SQLSTATE('L', 'R', '0', '0', '4')
+#define ERRCODE_LLM_KEY				 MAKE_SQLSTATE('L', 'R', '0', '0', '5')
+#define ERRCODE_LLM_BAD_REQUEST		 MAKE_SQLSTATE('L', 'R', '0', '0', '6')
+#define ERRCODE_LLM_TIMEOUT			 MAKE_SQLSTATE('L', 'R', '0', '0', '7')
+#define ERRCODE_LLM_TIER			 MAKE_SQLSTATE('L', 'R', '0', '0', '8')
+#define ERRCODE_LLM_MASTER_KEY		 MAKE_SQLSTATE('L', 'R', '0', '0', '9')
+#define ERRCODE_LLM_NOT_RUNNING		 MAKE_SQLSTATE('L', 'R', '0', '1', '0')
 
 /*
  * How one attempt (one HTTP request to one candidate) ended.  What the router
@@ -30,19 +30,19 @@
 typedef enum Outcome
 {
 	OUTCOME_OK,
-	OUTCOME_RETRYABLE,			/* server error, overloaded, connection lost */
-	OUTCOME_RATE_LIMITED,		/* try again after retry_after_ms */
-	OUTCOME_QUOTA,				/* the account has no credit left */
-	OUTCOME_BAD_KEY,			/* key refused, or without permission */
-	OUTCOME_BAD_REQUEST,		/* refused as invalid; others would refuse it too */
-	OUTCOME_TOO_LARGE,			/* larger than this account's rate limit */
-	OUTCOME_CONTEXT_TOO_LONG,	/* a model with a larger window may do */
-	OUTCOME_MODEL_GONE,			/* this provider no longer has the model */
-	OUTCOME_FILTERED,			/* refused for its content */
+	OUTCOME_RETRYABLE,		  /* server error, overloaded, connection lost */
+	OUTCOME_RATE_LIMITED,	  /* try again after retry_after_ms */
+	OUTCOME_QUOTA,			  /* the account has no credit left */
+	OUTCOME_BAD_KEY,		  /* key refused, or without permission */
+	OUTCOME_BAD_REQUEST,	  /* refused as invalid; others would refuse it too */
+	OUTCOME_TOO_LARGE,		  /* larger than this account's rate limit */
+	OUTCOME_CONTEXT_TOO_LONG, /* a model with a larger window may do */
+	OUTCOME_MODEL_GONE,		  /* this provider no longer has the model */
+	OUTCOME_FILTERED,		  /* refused for its content */
 	OUTCOME_TIMEOUT,
-	OUTCOME_PROTOCOL_ERROR,		/* not the answer that the format promises */
-	OUTCOME_BLOCKED_ADDRESS,	/* our own network policy refused the address */
-	OUTCOME_UNUSABLE_KEY,		/* the stored key cannot be decrypted here */
+	OUTCOME_PROTOCOL_ERROR,	 /* not the answer that the format promises */
+	OUTCOME_BLOCKED_ADDRESS, /* our own network policy refused the address */
+	OUTCOME_UNUSABLE_KEY,	 /* the stored key cannot be decrypted here */
 	OUTCOME_CANCELLED
 } Outcome;
 
@@ -54,10 +54,10 @@ extern const char *outcome_name(Outcome outcome);
 /* An error as a value.  sqlstate 0 means that there is none. */
 typedef struct LlmError
 {
-	int			sqlstate;
-	char	   *message;		/* lower case, no full stop */
-	char	   *detail;			/* or NULL */
-	char	   *hint;			/* or NULL */
+	int	  sqlstate;
+	char *message; /* lower case, no full stop */
+	char *detail;  /* or NULL */
+	char *hint;	   /* or NULL */
 } LlmError;
 
 /*
@@ -65,13 +65,13 @@ typedef struct LlmError
  * that a caller can write "return error_set(...)".
  */
 extern bool error_set(LlmError *error, int sqlstate, const char *message, ...)
-			pg_attribute_printf(3, 4);
+	pg_attribute_printf(3, 4);
 
 /* Add DETAIL or HINT to an error that was set; returns false as well. */
 extern bool error_detail(LlmError *error, const char *detail, ...)
-			pg_attribute_printf(2, 3);
+	pg_attribute_printf(2, 3);
 extern bool error_hint(LlmError *error, const char *hint, ...)
-			pg_attribute_printf(2, 3);
+	pg_attribute_printf(2, 3);
 
 /* Raise it with ereport(ERROR). */
 extern void error_throw(const LlmError *error) pg_attribute_noreturn();
@@ -83,4 +83,4 @@ extern void error_throw(const LlmError *error) pg_attribute_noreturn();
 extern const char *error_nearest(const char *word, const char *const *candidates,
 								 int ncandidates);
 
-#endif							/* LLM_ROUTER_ERRORS_H */
+#endif /* LLM_ROUTER_ERRORS_H */

@@ -124,7 +124,8 @@ static const StringSetting string_settings[] = {
 	  &setting_default_end_user_tier, "free", PGC_SUSET, 0, NULL },
 	{ "llm_router.master_key_file",
 	  "File with the master keys, one a line; the first encrypts, all decrypt.",
-	  "Not readable by group or others. Empty: LLM_ROUTER_MASTER_KEY, master_key_command, or a generated file in the data directory.",
+	  "Not readable by group or others. Empty: LLM_ROUTER_MASTER_KEY, master_key_command, or a "
+	  "generated file in the data directory.",
 	  &setting_master_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL },
 	{ "llm_router.master_key_command",
 	  "Shell command that prints the master keys, one a line, for a key management service.",
@@ -136,7 +137,8 @@ static const StringSetting string_settings[] = {
 	  &setting_ca_file, "", PGC_SIGHUP, 0, NULL },
 	{ "llm_router.proxy",
 	  "URL of the HTTP proxy for all calls; empty: none.",
-	  "Proxy variables of the environment are ignored. A proxy is trusted: it resolves and checks addresses itself.",
+	  "Proxy variables of the environment are ignored. A proxy is trusted: it resolves and checks "
+	  "addresses itself.",
 	  &setting_proxy, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL },
 	{ "llm_router.allowed_hosts",
 	  "Hosts, comma separated (host or host:port), that may be called over http or at private addresses.",
@@ -233,13 +235,15 @@ settings_init(void)
 								NULL, NULL, NULL);
 	}
 	DefineCustomEnumVariable("llm_router.fallback_scope",
-							 "Which models may stand in: those that routing rules name, or all of the level.",
+							 "Which models may stand in: those that routing rules name, or all of "
+							 "the level.",
 							 "rules: prompts go only to providers that somebody chose.",
 							 &setting_fallback_scope, SETTING_FALLBACK_RULES, fallback_scopes,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("llm_router.ledger_wait",
 							 "Whether an answer waits until its ledger row is committed.",
-							 "Off: the answer comes earlier; a crash in between loses the row, a ROLLBACK does not.",
+							 "Off: the answer comes earlier; a crash in between loses the row, a "
+							 "ROLLBACK does not.",
 							 &setting_ledger_wait, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("llm_router");
 }

@@ -22,4 +22,4 @@ extern int64 tokens_estimate_text(const char *text, size_t length);
  */
 extern int64 tokens_estimate_request(JsonbContainer *messages, JsonbContainer *params);
 
-#endif							/* LLM_ROUTER_TOKENS_H */
+#endif /* LLM_ROUTER_TOKENS_H */

@@ -214,11 +214,14 @@ hint_for(int sqlstate)
 	switch (sqlstate)
 	{
 		case ERRCODE_LLM_TIMEOUT:
-			return "Raise options.router.timeout_ms, llm_router.request_timeout, llm_router.first_token_timeout or llm_router.connect_timeout.";
+			return "Raise options.router.timeout_ms, llm_router.request_timeout, "
+				   "llm_router.first_token_timeout or llm_router.connect_timeout.";
 		case ERRCODE_LLM_BAD_REQUEST:
-			return "Change the messages or options; other providers were not asked, because they would refuse them as well.";
+			return "Change the messages or options; other providers were not asked, because they "
+				   "would refuse them as well.";
 		case ERRCODE_LLM_ALL_FAILED:
-			return "Try again later, or add fallback models to llm_routing_rules; llm_doctor() tells what is wrong with providers.";
+			return "Try again later, or add fallback models to llm_routing_rules; llm_doctor() "
+				   "tells what is wrong with providers.";
 		default:
 			return NULL;
 	}

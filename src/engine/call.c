@@ -69,7 +69,7 @@ struct Call
 	char			  *role_name;
 	char			  *tags;	/* JSON text, or NULL */
 	const Catalog	  *catalog; /* pinned until the call is ended */
-	RoutePlan			   plan;
+	RoutePlan		   plan;
 
 	int64		started_ms; /* of now_ms() */
 	int64		deadline_ms;
@@ -661,7 +661,8 @@ step_admission(Call *call)
 		error_set(&call->error, ERRCODE_LLM_RATE_LIMIT,
 				  "%d calls are running, which is llm_router.max_concurrency",
 				  admission_limit());
-		error_hint(&call->error, "Try again, or raise llm_router.max_concurrency or llm_router.concurrency_timeout.");
+		error_hint(&call->error, "Try again, or raise llm_router.max_concurrency or "
+								 "llm_router.concurrency_timeout.");
 		call->state = CALL_DONE;
 	}
 }
@@ -695,7 +696,8 @@ step_reserve(Call *call)
 	{
 		error_set(&call->error, ERRCODE_LLM_TIMEOUT,
 				  "the ledger had no room for the record of this call before its deadline");
-		error_hint(&call->error, "Look at llm_status: the ledger writer may be blocked, or llm_router.ledger_size too small.");
+		error_hint(&call->error, "Look at llm_status: the ledger writer may be blocked, or "
+								 "llm_router.ledger_size too small.");
 		call->state = CALL_DONE;
 	}
 }

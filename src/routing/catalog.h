@@ -33,30 +33,30 @@ typedef enum Ability
 
 typedef struct CatalogProvider
 {
-	int32		id;
-	const char *name;
-	bool		enabled;
-	const ApiFormat *format;	/* NULL: this version has no adapter for it */
-	const char *format_name;
+	int32			 id;
+	const char		*name;
+	bool			 enabled;
+	const ApiFormat *format; /* NULL: this version has no adapter for it */
+	const char		*format_name;
 	ProviderEndpoint endpoint;
-	const char *origin;			/* provider_origin(base_url) */
-	const char *encrypted_key;	/* the platform key's token, or NULL */
+	const char		*origin;		/* provider_origin(base_url) */
+	const char		*encrypted_key; /* the platform key's token, or NULL */
 } CatalogProvider;
 
 typedef struct CatalogModel
 {
-	int32		id;
+	int32				   id;
 	const CatalogProvider *provider;
-	const char *name;
-	PowerLevel	power_level;
-	bool		enabled;
-	PriceList	prices;
-	int64		context_window; /* tokens; 0: unknown */
-	int64		max_output_tokens;	/* 0: unknown */
-	Ability		tools;
-	Ability		vision;
-	Ability		json_schema;
-	DateADT		retires_on;		/* DATEVAL_NOEND: not announced */
+	const char			  *name;
+	PowerLevel			   power_level;
+	bool				   enabled;
+	PriceList			   prices;
+	int64				   context_window;	  /* tokens; 0: unknown */
+	int64				   max_output_tokens; /* 0: unknown */
+	Ability				   tools;
+	Ability				   vision;
+	Ability				   json_schema;
+	DateADT				   retires_on; /* DATEVAL_NOEND: not announced */
 } CatalogModel;
 
 typedef struct CatalogTier
@@ -67,16 +67,16 @@ typedef struct CatalogTier
 
 typedef struct CatalogRule
 {
-	int			priority;
+	int					priority;
 	const CatalogModel *model;
-	const CatalogModel *fallback;	/* or NULL */
+	const CatalogModel *fallback; /* or NULL */
 } CatalogRule;
 
 typedef struct Catalog
 {
-	MemoryContext context;		/* all of it */
+	MemoryContext	 context; /* all of it */
 	CatalogProvider *providers;
-	int			nproviders;
+	int				 nproviders;
 
 	/*
 	 * By level, then by price (of an input and an output token together, unknown
@@ -84,25 +84,25 @@ typedef struct Catalog
 	 * models[level_start[level]] up to, not including, level_start[level + 1].
 	 */
 	CatalogModel *models;
-	int			nmodels;
-	int			level_start[POWER_LEVEL_COUNT + 1];
+	int			  nmodels;
+	int			  level_start[POWER_LEVEL_COUNT + 1];
 
 	CatalogTier *tiers;
-	int			ntiers;
+	int			 ntiers;
 
 	/* rules[tier * POWER_LEVEL_COUNT + level], by priority */
 	struct CatalogRuleList
 	{
 		CatalogRule *rules;
-		int			nrules;
-	}		   *rules;
+		int			 nrules;
+	} * rules;
 } Catalog;
 
 extern const char *power_level_name(PowerLevel level);
-extern bool power_level_from_name(const char *name, PowerLevel *level);
+extern bool		   power_level_from_name(const char *name, PowerLevel *level);
 
 /* By name, or NULL. */
 extern const CatalogProvider *catalog_provider(const Catalog *catalog, const char *name);
-extern const CatalogTier *catalog_tier(const Catalog *catalog, const char *name);
+extern const CatalogTier	 *catalog_tier(const Catalog *catalog, const char *name);
 
-#endif							/* LLM_ROUTER_ROUTING_CATALOG_H */
+#endif /* LLM_ROUTER_ROUTING_CATALOG_H */

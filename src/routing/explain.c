@@ -6,18 +6,25 @@
 #include "routing/explain.h"
 
 #include "lib/stringinfo.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
+#include "utils/datetime.h"
 
 /* ------------------------------------------------------------------------
  * The reason of a candidate
  * ------------------------------------------------------------------------
  */
 
+/* "retired on 2026-01-31": ISO 8601, whatever the session's DateStyle. */
 static char *
-date_to_string(DateADT date)
+retired_reason(DateADT date)
 {
-	return DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(date)));
+	int year;
+	int month;
+	int day;
+
+	if (DATE_NOT_FINITE(date))
+		return pstrdup("retired");
+	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return psprintf("retired on %04d-%02d-%02d", year, month, day);
 }
 
 /* Why an eligible candidate stands where it stands. */
@@ -44,7 +51,8 @@ context_window_reason(const RoutePlan *plan, const CatalogModel *model)
 	if (plan->max_output_tokens == 0)
 		return psprintf("about %lld prompt tokens do not fit into its context window of %lld",
 						(long long) plan->input_tokens, (long long) model->context_window);
-	return psprintf("about %lld prompt tokens and an answer of up to %lld do not fit into its context window of %lld",
+	return psprintf("about %lld prompt tokens and an answer of up to %lld"
+					" do not fit into its context window of %lld",
 					(long long) plan->input_tokens, (long long) plan->max_output_tokens,
 					(long long) model->context_window);
 }
@@ -61,7 +69,7 @@ exclusion_reason(const RoutePlan *plan, const PlanEntry *entry)
 		case EXCLUDED_MODEL_DISABLED:
 			return pstrdup("model is disabled");
 		case EXCLUDED_RETIRED:
-			return psprintf("retired on %s", date_to_string(model->retires_on));
+			return retired_reason(model->retires_on);
 		case EXCLUDED_NO_ADAPTER:
 			return psprintf("no adapter for API format '%s' in this version",
 							model->provider->format_name);
@@ -151,9 +159,11 @@ route_nothing_eligible(const RoutePlan *plan, LlmError *error)
 	error_detail(error, "%s", detail.data);
 
 	if (keyless == NULL)
-		return error_hint(error, "Change the request, llm_models or llm_routing_rules; llm_route() shows the plan of a request.");
+		return error_hint(error, "Change the request, llm_models or llm_routing_rules;"
+								 " llm_route() shows the plan of a request.");
 	if (keyless->reason == EXCLUDED_NOT_USER_KEY)
-		return error_hint(error, "Store a key of your own with llm_key_add, or set options.router.byok to prefer.");
+		return error_hint(error, "Store a key of your own with llm_key_add,"
+								 " or set options.router.byok to prefer.");
 	return error_hint(error, "SELECT llm_provider_set_key('%s', '…');",
 					  keyless->model->provider->name);
 }
@@ -264,7 +274,8 @@ explain_unknown_tier(const Catalog *catalog, const RouteCaller *caller, LlmError
 	error_set(error, ERRCODE_INVALID_PARAMETER_VALUE,
 			  "unknown subscription tier \"%s\" of user \"%s\"", caller->tier,
 			  caller->user_id);
-	return error_hint(error, "Tiers are %s: see llm_router.default_subscription_tier and llm_router.default_end_user_tier.",
+	return error_hint(error, "Tiers are %s: see llm_router.default_subscription_tier"
+							 " and llm_router.default_end_user_tier.",
 					  join_names(names, catalog->ntiers));
 }
 

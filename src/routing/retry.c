@@ -46,8 +46,8 @@ static const RetryRule rules[OUTCOME_COUNT] = {
  * A provider that asks for more than that while other candidates are left is
  * not waited for; asking for more than a minute it never is.
  */
-#define BACKOFF_FIRST_MS	  500
-#define BACKOFF_LONGEST_MS	  8000
+#define BACKOFF_FIRST_MS	   500
+#define BACKOFF_LONGEST_MS	   8000
 #define RETRY_AFTER_LONGEST_MS 60000
 
 /*

@@ -12,27 +12,27 @@
 
 typedef enum NextStep
 {
-	STEP_RETRY_SAME,			/* the same candidate again, after wait_ms */
-	STEP_NEXT_CANDIDATE,		/* the entry at next_entry, at once */
+	STEP_RETRY_SAME,	 /* the same candidate again, after wait_ms */
+	STEP_NEXT_CANDIDATE, /* the entry at next_entry, at once */
 	STEP_GIVE_UP
 } NextStep;
 
 /* Where a call stands after an attempt. */
 typedef struct RetryState
 {
-	int			attempts;		/* made so far, this one included */
-	int			max_attempts;
-	int			entry;			/* of the plan, the one just tried */
-	int			tries_of_entry; /* attempts at this entry in a row */
-	int64		remaining_ms;	/* until the overall deadline */
-	double		random;			/* in [0, 1): jitter */
+	int	   attempts; /* made so far, this one included */
+	int	   max_attempts;
+	int	   entry;		   /* of the plan, the one just tried */
+	int	   tries_of_entry; /* attempts at this entry in a row */
+	int64  remaining_ms;   /* until the overall deadline */
+	double random;		   /* in [0, 1): jitter */
 } RetryState;
 
 typedef struct RetryDecision
 {
-	NextStep	step;
-	int			wait_ms;
-	int			next_entry;
+	NextStep step;
+	int		 wait_ms;
+	int		 next_entry;
 } RetryDecision;
 
 /*
@@ -49,6 +49,6 @@ extern RetryDecision retry_decide(const RoutePlan *plan, const RetryState *state
  * requests refused as invalid, filtered or too long, LR007 for timeouts, else
  * LR002; 0 for OUTCOME_OK.
  */
-extern int	retry_sqlstate(Outcome outcome);
+extern int retry_sqlstate(Outcome outcome);
 
-#endif							/* LLM_ROUTER_RETRY_H */
+#endif /* LLM_ROUTER_RETRY_H */

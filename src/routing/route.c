@@ -33,7 +33,7 @@ typedef struct Planner
 	const RouteCaller *caller;
 	const CatalogTier *tier;
 	uint8			  *placed; /* by place in catalog->models */
-	RoutePlan			  *plan;
+	RoutePlan		  *plan;
 	PlanEntry		  *excluded; /* moved behind the eligible ones at the end */
 	int				   nexcluded;
 } Planner;
@@ -171,8 +171,8 @@ place_with_platform_key(Planner *planner, const CatalogModel *model, PlanReason 
 	add_entry(planner, model, reason, rule, false);
 }
 
-typedef void (*PlaceModel) (Planner *planner, const CatalogModel *model,
-							PlanReason place, int rule);
+typedef void (*PlaceModel)(Planner *planner, const CatalogModel *model,
+						   PlanReason place, int rule);
 
 /* ------------------------------------------------------------------------
  * The walks

@@ -16,14 +16,14 @@
 /* Who asks, and the settings that bear on the plan. */
 typedef struct RouteCaller
 {
-	const char *user_id; /* for messages */
-	const char *tier;
-	const char *user_default_level;		 /* of llm_users, or NULL */
-	const char *setting_default_level;	 /* llm_router.default_power_level */
-	FallbackScope fallback_scope;		 /* llm_router.fallback_scope */
-	const Bitmapset *user_key_providers; /* places in catalog->providers for which
+	const char		*user_id; /* for messages */
+	const char		*tier;
+	const char		*user_default_level;	/* of llm_users, or NULL */
+	const char		*setting_default_level; /* llm_router.default_power_level */
+	FallbackScope	 fallback_scope;		/* llm_router.fallback_scope */
+	const Bitmapset *user_key_providers;	/* places in catalog->providers for which
 										  * the user has an active key */
-	DateADT today;
+	DateADT			 today;
 } RouteCaller;
 
 /*

@@ -254,7 +254,8 @@ load_models(Catalog *catalog, const IdEntry *provider_ids)
 					   " m.max_tokens, m.max_output_tokens,"
 					   " m.supports_functions, m.supports_vision, m.supports_json_schema, m.retires_on"
 					   " FROM %s m JOIN %s p ON p.id = m.provider_id"
-					   " ORDER BY pg_catalog.array_position('{eco,balanced,precision}'::text[], m.power_level::text),"
+					   " ORDER BY array_position('{eco,balanced,precision}'::text[],"
+					   " m.power_level::text),"
 					   " m.cost_per_1k_input_tokens + m.cost_per_1k_output_tokens,"
 					   " p.name COLLATE \"C\", m.model_name COLLATE \"C\"",
 					   extension_table("llm_models"), extension_table("llm_providers")));
@@ -353,11 +354,11 @@ load_tables(Catalog *catalog)
 static LoadedCatalog *
 load_snapshot(void)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "llm_router configuration",
-												  ALLOCSET_DEFAULT_SIZES);
-	LoadedCatalog	 *snapshot = MemoryContextAllocZero(context, sizeof(LoadedCatalog));
-	OwnerGuard	  guard;
+	MemoryContext  context = AllocSetContextCreate(CurrentMemoryContext,
+												   "llm_router configuration",
+												   ALLOCSET_DEFAULT_SIZES);
+	LoadedCatalog *snapshot = MemoryContextAllocZero(context, sizeof(LoadedCatalog));
+	OwnerGuard	   guard;
 
 	snapshot->catalog.context = context;
 	snapshot->generation = extension_configuration_generation();

@@ -34,9 +34,9 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#define EXTENSION_NAME "llm_router"
+#define EXTENSION_NAME	"llm_router"
 #define PROVIDERS_TABLE "llm_providers"
-#define USERS_TABLE "llm_users"
+#define USERS_TABLE		"llm_users"
 
 PG_FUNCTION_INFO_V1(llm_config_changed);
 

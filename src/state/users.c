@@ -74,9 +74,9 @@ read_user(const char *user_id, MemoryContext context)
 		elog(ERROR, "could not read llm_users: %s", SPI_result_code_string(result));
 	if (SPI_processed > 0)
 	{
-		HeapTuple	  row = SPI_tuptable->vals[0];
-		char		 *tier = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
-		char		 *level = SPI_getvalue(row, SPI_tuptable->tupdesc, 2);
+		HeapTuple row = SPI_tuptable->vals[0];
+		char	 *tier = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
+		char	 *level = SPI_getvalue(row, SPI_tuptable->tupdesc, 2);
 
 		user.has_row = true;
 		user.tier = MemoryContextStrdup(context, tier);

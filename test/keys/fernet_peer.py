@@ -1,4 +1,4 @@
-"""The other side of test/t/210_fernet.pl: Fernet by Python's cryptography.
+"""The other side of test/t/260_fernet.pl: Fernet by Python's cryptography.
 
     fernet_peer.py encrypt KEY TEXT
     fernet_peer.py decrypt KEY TOKEN

@@ -61,7 +61,8 @@ foreach my $listener (sort keys %refused)
 $provider->script({ reset => 'connect' });
 $answer = transfer('https');
 is($answer->{failure}, 'cannot connect', 'a handshake that is cut off');
-like($answer->{message}, qr/: could not agree on TLS: /, 'says so');
+# Whether the reset meets the connection or the handshake is the kernel's to say.
+like($answer->{message}, qr/: could not (?:agree on TLS|connect): /, 'says so');
 
 subtest 'connections are kept, and a further one resumes the TLS session' => sub {
 	$provider->reset;
@@ -69,6 +70,8 @@ subtest 'connections are kept, and a further one resumes the TLS session' => sub
 	my $url = $provider->url($chat, 'https');
 	my $repeat = "SELECT repeat_transfer('POST', '$url', '$body', 'Content-Type: application/json', ";
 	is($session->query("$repeat 2, 1)"), 2, 'two requests');
+	# Neither ends before the other begins.
+	$provider->script({ delay_ms => 500, times => 2 });
 	is($session->query("$repeat 1, 2)"), 2, 'and two at once');
 	my @requests = sort { $a->{connection} <=> $b->{connection} } $provider->requests;
 	is($requests[2]{connection}, $requests[0]{connection}, 'use the first connection for three of them');

@@ -120,5 +120,13 @@ subtest 'llm_doctor finds what is wrong' => sub {
 	is(sql("SELECT count(*) FROM llm_doctor() WHERE status <> 'ok' AND hint IS NULL"), 0, 'each finding has a hint');
 };
 
+subtest 'every setting stands in doc/settings.md' => sub {
+	my $page = slurp_file(LlmRouterTest::project() . '/doc/settings.md');
+	foreach my $name (split /\n/, sql("SELECT name FROM pg_settings WHERE name LIKE 'llm\\_router.%'"))
+	{
+		like($page, qr/^\| `\Q$name\E` \|/m, $name);
+	}
+};
+
 $node->stop;
 done_testing();

@@ -31,6 +31,12 @@ our $TIMEOUT = 60;
 my $project = dirname(dirname(dirname(dirname(__FILE__))));
 my %children;					# pids that start_process() started
 
+# The project's directory.
+sub project
+{
+	return $project;
+}
+
 # Polls until $condition->() is true and returns its value.
 sub wait_until
 {

@@ -40,7 +40,7 @@ sub reload_with
 sub doctor
 {
 	my ($node) = @_;
-	return LlmRouterTest::sql($node, "SELECT status || ': ' || detail FROM llm_server_checks() WHERE check_name = 'master key'");
+	return LlmRouterTest::sql($node, "SELECT status || ': ' || detail FROM llm_doctor() WHERE check_name = 'master key'");
 }
 
 my $node = LlmRouterTest::start_node('generated', streaming => 1);
@@ -155,7 +155,7 @@ subtest 'the command' => sub {
 
 	reload_with($node, 'llm_router.master_key_command', 'exit 3');
 	LlmRouterTest::wait_for_sql($node,
-		"SELECT detail FROM llm_server_checks() WHERE check_name = 'master key'",
+		"SELECT detail FROM llm_doctor() WHERE check_name = 'master key'",
 		'llm_router.master_key_command failed with exit status 3');
 	pass('a failure is told');
 };

@@ -1,0 +1,279 @@
+/*
+ * routing_test.c
+ *		Plans over catalogues made by hand, single retry decisions, and the time
+ *		that a plan takes, as SQL functions.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "portability/instr_time.h"
+#include "routing/retry.h"
+#include "routing/route.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(test_plan);
+PG_FUNCTION_INFO_V1(test_plan_microseconds);
+PG_FUNCTION_INFO_V1(test_retry);
+PG_FUNCTION_INFO_V1(test_retry_sqlstate);
+
+static const ApiFormat some_format = { .name = "openai" };
+
+/* ------------------------------------------------------------------------
+ * Plans
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * A catalogue of one tier, "all": providers p0, p1, … of which the last has no
+ * platform key; models m0, m1, …, spread over providers, levels and prices; and
+ * rules spread over the levels, each with the next model of it as fallback.
+ */
+static Catalog *
+make_catalog(int nproviders, int nmodels, int nrules)
+{
+	Catalog *catalog = palloc0(sizeof(Catalog));
+
+	catalog->nproviders = nproviders;
+	catalog->providers = palloc0(sizeof(CatalogProvider) * nproviders);
+	for (int i = 0; i < nproviders; i++)
+		catalog->providers[i] = (CatalogProvider){
+			.id = i,
+			.name = psprintf("p%d", i),
+			.enabled = true,
+			.format = &some_format,
+			.format_name = some_format.name,
+			.endpoint.auth_type = AUTH_BEARER,
+			.encrypted_key = i < nproviders - 1 ? "key" : NULL,
+		};
+
+	catalog->nmodels = nmodels;
+	catalog->models = palloc0(sizeof(CatalogModel) * nmodels);
+	for (int i = 0; i < nmodels; i++)
+	{
+		PowerLevel level = (PowerLevel) (i * POWER_LEVEL_COUNT / nmodels);
+
+		catalog->models[i] = (CatalogModel){
+			.id = i,
+			.provider = &catalog->providers[i % nproviders],
+			.name = psprintf("m%d", i),
+			.power_level = level,
+			.enabled = true,
+			.prices = { .input = 1000 + i, .cached_input = PRICE_UNKNOWN, .cache_write = PRICE_UNKNOWN, .output = 4000 + i, .long_input = PRICE_UNKNOWN, .long_cached_input = PRICE_UNKNOWN, .long_output = PRICE_UNKNOWN },
+			.context_window = 128000,
+			.max_output_tokens = 16384,
+			.retires_on = DATEVAL_NOEND,
+		};
+		for (int above = level + 1; above <= POWER_LEVEL_COUNT; above++)
+			catalog->level_start[above] = i + 1;
+	}
+
+	catalog->ntiers = 1;
+	catalog->tiers = palloc0(sizeof(CatalogTier));
+	catalog->tiers[0] = (CatalogTier){ "all", { true, true, true } };
+	catalog->rules = palloc0(sizeof(struct CatalogRuleList) * POWER_LEVEL_COUNT);
+	for (int level = 0; level < POWER_LEVEL_COUNT; level++)
+	{
+		struct CatalogRuleList *list = &catalog->rules[level];
+		int						first = catalog->level_start[level];
+		int						size = catalog->level_start[level + 1] - first;
+
+		list->nrules = nrules;
+		list->rules = palloc0(sizeof(CatalogRule) * (nrules + 1));
+		for (int i = 0; i < nrules; i++)
+			list->rules[i] = (CatalogRule){
+				.priority = i + 1,
+				.model = &catalog->models[first + i * 7 % size],
+				.fallback = &catalog->models[first + (i * 7 + 1) % size],
+			};
+	}
+	return catalog;
+}
+
+static Bitmapset *
+bitmapset_from_array(ArrayType *array)
+{
+	Bitmapset *set = NULL;
+	Datum	  *members;
+	int		   nmembers;
+
+	deconstruct_array(array, INT4OID, 4, true, TYPALIGN_INT, &members, NULL, &nmembers);
+	for (int i = 0; i < nmembers; i++)
+		set = bms_add_member(set, DatumGetInt32(members[i]));
+	return set;
+}
+
+static RouteCaller
+make_caller(Bitmapset *user_keys)
+{
+	return (RouteCaller){
+		.user_id = "ann",
+		.tier = "all",
+		.setting_default_level = "eco",
+		.fallback_scope = FALLBACK_RULES,
+		.user_key_providers = user_keys,
+	};
+}
+
+/*
+ * test_plan(models int, rules int, byok text, user_keys int[], model text)
+ *		RETURNS text[]
+ *
+ * The plan of a request at level eco over three providers: "p0/m0 user: reason",
+ * "… platform: reason", and "… not: reason" for the excluded.
+ */
+Datum
+test_plan(PG_FUNCTION_ARGS)
+{
+	Catalog	   *catalog = make_catalog(3, PG_GETARG_INT32(0), PG_GETARG_INT32(1));
+	char	   *byok = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	RouteCaller caller = make_caller(bitmapset_from_array(PG_GETARG_ARRAYTYPE_P(3)));
+	ChatRequest request = { .choices = 1, .input_tokens = 1000 };
+	LlmError	error = { 0 };
+	RoutePlan	plan;
+	Datum	   *lines;
+
+	request.router.byok = strcmp(byok, "only") == 0	   ? BYOK_ONLY
+						  : strcmp(byok, "never") == 0 ? BYOK_NEVER
+													   : BYOK_PREFER;
+	if (!route_plan(catalog, &request, NULL,
+					PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4)),
+					&caller, &plan, &error))
+		error_throw(&error);
+	lines = palloc(sizeof(Datum) * (plan.nentries + 1));
+	for (int i = 0; i < plan.nentries; i++)
+	{
+		const PlanEntry *entry = &plan.entries[i];
+
+		lines[i] = CStringGetTextDatum(psprintf("%s/%s %s: %s", entry->model->provider->name, entry->model->name,
+												!entry->eligible   ? "not"
+												: entry->used_byok ? "user"
+																   : "platform",
+												route_reason(&plan, entry)));
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(lines, plan.nentries, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * test_plan_microseconds(models int, rules int, loops int) RETURNS float8
+ *
+ * The mean time of one plan; rules are those of one tier and level.
+ */
+Datum
+test_plan_microseconds(PG_FUNCTION_ARGS)
+{
+	Catalog		 *catalog = make_catalog(10, PG_GETARG_INT32(0), PG_GETARG_INT32(1));
+	int			  loops = PG_GETARG_INT32(2);
+	RouteCaller	  caller = make_caller(bms_make_singleton(3));
+	ChatRequest	  request = { .choices = 1, .input_tokens = 1000 };
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "plans", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	instr_time	  start;
+	instr_time	  end;
+
+	INSTR_TIME_SET_CURRENT(start);
+	for (int i = 0; i < loops; i++)
+	{
+		RoutePlan plan;
+		LlmError  error;
+
+		if (!route_plan(catalog, &request, NULL, NULL, &caller, &plan, &error))
+			error_throw(&error);
+		MemoryContextReset(context);
+	}
+	INSTR_TIME_SET_CURRENT(end);
+	MemoryContextSwitchTo(previous);
+	INSTR_TIME_SUBTRACT(end, start);
+	PG_RETURN_FLOAT8((double) INSTR_TIME_GET_MICROSEC(end) / loops);
+}
+
+/* ------------------------------------------------------------------------
+ * Retries
+ * ------------------------------------------------------------------------
+ */
+
+static Outcome
+outcome_from_name(const char *name)
+{
+	for (int i = 0; i < OUTCOME_COUNT; i++)
+	{
+		if (strcmp(outcome_name((Outcome) i), name) == 0)
+			return (Outcome) i;
+	}
+	elog(ERROR, "unknown outcome \"%s\"", name);
+}
+
+/* Entries from "provider window" words, such as {"a 8000", "b 0"}. */
+static RoutePlan
+plan_from_array(ArrayType *array)
+{
+	RoutePlan plan = { 0 };
+	Datum	 *words;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &words, NULL, &plan.nentries);
+	plan.neligible = plan.nentries;
+	plan.entries = palloc0(sizeof(PlanEntry) * (plan.nentries + 1));
+	for (int i = 0; i < plan.nentries; i++)
+	{
+		CatalogModel	*model = palloc0(sizeof(CatalogModel));
+		CatalogProvider *provider = palloc0(sizeof(CatalogProvider));
+		char			*word = TextDatumGetCString(words[i]);
+
+		/* The same provider is one object in a catalogue. */
+		for (int j = 0; j < i; j++)
+		{
+			if (plan.entries[j].model->provider->name[0] == word[0])
+				provider = unconstify(CatalogProvider *, plan.entries[j].model->provider);
+		}
+		provider->name = word;
+		model->provider = provider;
+		model->context_window = atol(word + 2);
+		plan.entries[i].model = model;
+		plan.entries[i].eligible = true;
+	}
+	return plan;
+}
+
+/*
+ * test_retry(outcome text, entries text[], tries int, retry_after_ms int,
+ *		remaining_ms int, attempts int, do_not_retry bool, random float8)
+ *		RETURNS text
+ *
+ * After the given number of tries of the first entry, of at most 10 attempts in
+ * all: "again after N", "next N" (counted from 0) or "give up".
+ */
+Datum
+test_retry(PG_FUNCTION_ARGS)
+{
+	RoutePlan	  plan = plan_from_array(PG_GETARG_ARRAYTYPE_P(1));
+	RetryState	  state = {
+		   .attempts = PG_GETARG_INT32(5),
+		   .max_attempts = 10,
+		   .tries_of_entry = PG_GETARG_INT32(2),
+		   .remaining_ms = PG_GETARG_INT32(4),
+		   .random = PG_GETARG_FLOAT8(7),
+	};
+	RetryDecision next = retry_decide(&plan, &state,
+									  outcome_from_name(text_to_cstring(PG_GETARG_TEXT_PP(0))),
+									  PG_GETARG_INT32(3), PG_GETARG_BOOL(6));
+	char		 *text = "give up";
+
+	if (next.step == STEP_RETRY_SAME)
+		text = psprintf("again after %d", next.wait_ms);
+	else if (next.step == STEP_NEXT_CANDIDATE)
+		text = psprintf("next %d", next.next_entry);
+	PG_RETURN_TEXT_P(cstring_to_text(text));
+}
+
+/* test_retry_sqlstate(outcome text) RETURNS text */
+Datum
+test_retry_sqlstate(PG_FUNCTION_ARGS)
+{
+	Outcome outcome = outcome_from_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_TEXT_P(cstring_to_text(unpack_sql_state(retry_sqlstate(outcome))));
+}
