@@ -551,6 +551,7 @@ static void
 call_succeed(Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
+	JsonbParseState *completion = call->reply.answer.completion;
 	int64			 response_time_ms = elapsed_ms(call->started_ms);
 	AnswerNote		 note;
 
@@ -565,8 +566,8 @@ call_succeed(Call *call)
 		.cost = call->cost,
 		.response_time_ms = response_time_ms,
 	};
-	call->response = chat_response_annotate(call->reply.answer.completion,
-											attempts_answer_note(&call->attempts, &note));
+	attempts_push_note(&completion, &call->attempts, &note);
+	call->response = JsonbValueToJsonb(pushJsonbValue(&completion, WJB_END_OBJECT, NULL));
 	remember_last_call(call, response_time_ms);
 	call_await_commit(call);
 }
