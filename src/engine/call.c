@@ -115,6 +115,25 @@ now_ms(void)
 	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
 }
 
+/* Random bytes, fetched many at once: a fetch costs system calls. */
+static void
+random_bytes(uint8 *bytes, int length)
+{
+	static uint8 pool[64 * UUID_LEN];
+	static int	 left; /* of the pool, at its end */
+
+	if (left < length)
+	{
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(pool);
+	}
+	memcpy(bytes, pool + sizeof(pool) - left, length);
+	left -= length;
+}
+
 /*
  * A version 7 UUID (RFC 9562): the time in front keeps the ledger's index
  * inserts at its right edge.
@@ -126,10 +145,7 @@ make_request_id(pg_uuid_t *id)
 	uint64 ms = (uint64) (GetCurrentTimestamp() / 1000) +
 				(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 
-	if (!pg_strong_random(id->data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	random_bytes(id->data, UUID_LEN);
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (unsigned char) (ms >> (40 - 8 * i));
 	id->data[6] = (id->data[6] & 0x0f) | 0x70;
@@ -577,6 +593,7 @@ static void
 call_succeed(Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
+	JsonbParseState *completion = call->reply.answer.completion;
 	int64			 response_time_ms = elapsed_ms(call->started_ms);
 	AnswerNote		 note;
 
@@ -591,8 +608,8 @@ call_succeed(Call *call)
 		.cost = call->cost,
 		.response_time_ms = response_time_ms,
 	};
-	call->response = chat_response_annotate(call->reply.answer.completion,
-											attempts_answer_note(&call->attempts, &note));
+	attempts_push_note(&completion, &call->attempts, &note);
+	call->response = JsonbValueToJsonb(pushJsonbValue(&completion, WJB_END_OBJECT, NULL));
 	remember_last_call(call, response_time_ms);
 	call_await_commit(call);
 }
