@@ -57,7 +57,7 @@ reserve(const pg_uuid_t *id, const char *user_id, const char *tags)
 			case LEDGER_READY:
 				return ticket;
 			case LEDGER_REFUSED:
-				ereport(ERROR, (errcode(error.sqlstate), errmsg("%s", error.message), errhint("%s", error.hint)));
+				error_throw(&error);
 				break;
 			case LEDGER_WAIT:
 				wait_a_moment(POLL_MS);
