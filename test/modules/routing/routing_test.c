@@ -154,11 +154,11 @@ test_plan(PG_FUNCTION_ARGS)
 	for (int i = 0; i < plan.nentries; i++)
 	{
 		const PlanEntry *entry = &plan.entries[i];
+		const char		*key = !entry->eligible ? "not" : entry->used_byok ? "user"
+																		   : "platform";
 
-		lines[i] = CStringGetTextDatum(psprintf("%s/%s %s: %s", entry->model->provider->name, entry->model->name,
-												!entry->eligible   ? "not"
-												: entry->used_byok ? "user"
-																   : "platform",
+		lines[i] = CStringGetTextDatum(psprintf("%s/%s %s: %s", entry->model->provider->name,
+												entry->model->name, key,
 												route_reason(&plan, entry)));
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(lines, plan.nentries, TEXTOID, -1, false, TYPALIGN_INT));
