@@ -84,7 +84,7 @@ def pgbench(script, clients, seconds):
     """Run one pgbench script: calls a second, median and 99th percentile in ms, CPU of the server in us a call.
 
     The start is left out: a session's first call reads PostgreSQL's catalogs and the configuration, which takes it
-    some 15 ms.
+    several ms.
     """
     warm_up = 1 + clients / 50
     with tempfile.TemporaryDirectory() as directory:
