@@ -84,7 +84,7 @@ def pgbench(script, clients, seconds):
     """Run one pgbench script: calls a second, median and 99th percentile in ms, CPU of the server in us a call.
 
     The start is left out: a session's first call reads PostgreSQL's catalogs and the configuration, which takes it
-    some 15 ms.
+    several ms.
     """
     warm_up = 1 + clients / 50
     with tempfile.TemporaryDirectory() as directory:
@@ -181,8 +181,15 @@ def delayed(programs, seconds):
 
 
 def private_kib(pid):
-    """Memory that only this process has."""
-    return sum(int(line.split()[1]) for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Private_"))
+    """Memory that only this process has, without the server's shared memory, whose pages count as private while nobody
+    else has touched them."""
+    total = 0
+    for line in open(f"/proc/{pid}/smaps"):
+        if re.match(r"[0-9a-f]+-", line):
+            shared = line.split()[1].endswith("s")
+        elif line.startswith("Private_") and not shared:
+            total += int(line.split()[1])
+    return total
 
 
 def memory(calls):
@@ -214,7 +221,7 @@ def memory(calls):
 
 def routing():
     """The plan of one request by itself: no SQL, no configuration to load."""
-    module = Path(__file__).resolve().parents[1] / "modules/routing/routing_test"
+    module = Path(__file__).resolve().parents[1] / "modules/routing/llm_router_routing_test"
     sql(f"CREATE FUNCTION test_plan_microseconds(int, int, int) RETURNS float8 LANGUAGE c AS '{module}'")
     # 2,000 rules over the 12 pairs of tier and power level: a plan looks at 167.
     plan = float(sql("SELECT min(test_plan_microseconds(500, 167, 5000)) FROM generate_series(1, 5)"))
