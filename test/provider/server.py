@@ -63,6 +63,8 @@ class Server:
         loop = asyncio.get_running_loop()
         while True:
             sock, _address = await loop.sock_accept(listener)
+            # What is sent, such as a farewell of TLS, shall arrive before /control/ says that it was sent.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = loop.create_task(self._serve(sock, tls))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -119,9 +119,10 @@ def test_hostile_payloads(provider, payload, holds):
 
 
 def test_huge_nested_and_compressed_answers(provider):
-    provider.script({"huge_mb": 2}, {"nesting": 50000}, {"gzip": True}, {"huge_headers_kb": 40})
+    provider.script({"huge_mb": 2}, {"nesting": 50000, "close": "after_answer"}, {"gzip": True}, {"huge_headers_kb": 40})
     assert len(provider.chat()[2]["choices"][0]["message"]["content"]) == 2 << 20
-    assert provider.chat()[2].endswith(b"[" * 50000 + b"]" * 50000 + b"}")
+    with provider.open_request() as sock:  # raw, because some versions of Python parse this and some do not
+        assert read_all(sock).endswith(b"[" * 50000 + b"]" * 50000 + b"}")
     _status, headers, body = provider.chat()
     assert headers["content-encoding"] == "gzip"
     assert json.loads(gzip.decompress(body))["object"] == "chat.completion"

@@ -95,43 +95,19 @@ subtest 'an authority that is taken out of ca_file is not trusted by running ses
 	$session->quit;
 };
 
-# nginx says farewell in TLS before it closes an idle connection, as providers' front ends do.
-SKIP:
-{
-	my ($nginx) = grep { -x } map { "$_/nginx" } split(/:/, $ENV{PATH}), '/usr/sbin';
-	skip 'nginx is not installed', 1 unless $nginx;
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	my $directory = $PostgreSQL::Test::Utils::tmp_check;
+# Providers' front ends say farewell in TLS before they close an idle connection, and so does the simulated one.
+subtest 'a connection that the server closed while it was idle is replaced' => sub {
+	my $call = 'SELECT failure FROM ' . HttpTest::call('POST', $provider->url($chat, 'https'), $body);
+	my $session = $node->background_psql('postgres');
 	copy($ca, $ca_file);
-	append_to_file("$directory/nginx.conf", <<"CONF");
-daemon off; master_process off; pid $directory/nginx.pid; error_log stderr;
-events {}
-http {
-    access_log off; keepalive_timeout 100ms;
-    client_body_temp_path $directory/nginx; proxy_temp_path $directory/nginx; fastcgi_temp_path $directory/nginx;
-    uwsgi_temp_path $directory/nginx; scgi_temp_path $directory/nginx;
-    server {
-        listen 127.0.0.1:$port ssl;
-        ssl_certificate $provider->{certificates}/server.pem; ssl_certificate_key $provider->{certificates}/server.key;
-        location / { return 200 "\$connection"; }
-    }
-}
-CONF
-	my $pid = LlmRouterTest::start_process('nginx', $nginx, '-e', 'stderr', '-p', $directory, '-c', "$directory/nginx.conf");
-	LlmRouterTest::wait_until('nginx listens', sub { IO::Socket::INET->new("127.0.0.1:$port") });
-	subtest 'a connection that the server closed while it was idle is replaced' => sub {
-		my $session = $node->background_psql('postgres');
-		my $call = q(SELECT failure || ' ' || convert_from(answer, 'UTF8') FROM ) . HttpTest::call('POST', "https://127.0.0.1:$port/", $body);
-		my $first = $session->query($call);
-		like($first, qr/^ok \d+$/, 'answered');
-		my $closed = sprintf(' [0-9A-F]{8}:%04X 08 ', $port);    # remote port, CLOSE_WAIT
-		LlmRouterTest::wait_until('nginx closes the connection', sub { slurp_file('/proc/net/tcp') =~ /$closed/ });
-		my $second = $session->query($call);
-		like($second, qr/^ok \d+$/, 'answered again');
-		isnt($second, $first, 'on another connection');
-		$session->quit;
-	};
-}
+	$provider->reset;
+	$provider->script({ close => 'after_answer' });
+	is($session->query($call), 'ok', 'answered');
+	LlmRouterTest::wait_until('the connection is closed', sub { $provider->stats->{open_connections} == 0 });
+	is($session->query($call), 'ok', 'answered again');
+	is(scalar $provider->requests, 2, 'each asked once');
+	$session->quit;
+};
 
 $node->stop;
 done_testing();
