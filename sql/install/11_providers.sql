@@ -10,8 +10,8 @@ AS $$
 DECLARE
 	members CONSTANT text[] := ARRAY[
 		'max_tokens_field', 'developer_role', 'reasoning_models', 'rename', 'drop', 'only', 'drop_message_fields',
-		'max_temperature', 'stop_as_array', 'logprobs_as_integer', 'tool_call_id_length', 'reasoning_efforts',
-		'image_detail', 'max_n', 'stream_usage', 'headers'];
+		'keep_message_fields', 'max_temperature', 'stop_as_array', 'logprobs_as_integer', 'tool_call_id_length',
+		'reasoning_efforts', 'image_detail', 'max_n', 'max_top_logprobs', 'stream_usage', 'headers'];
 	member	text;
 	value	jsonb;
 	-- what the member must be, if it is not
@@ -38,7 +38,7 @@ BEGIN
 			WHEN member IN ('reasoning_models', 'stop_as_array', 'logprobs_as_integer', 'image_detail', 'stream_usage')
 				AND jsonb_typeof(value) <> 'boolean'
 				THEN 'true or false'
-			WHEN member IN ('drop', 'only', 'drop_message_fields', 'reasoning_efforts')
+			WHEN member IN ('drop', 'only', 'drop_message_fields', 'keep_message_fields', 'reasoning_efforts')
 				AND NOT jsonb_path_match(value, 'strict $.type() == "array" && !exists($[*] ? (@.type() != "string" || @ == ""))', silent => true)
 				THEN 'an array of names'
 			WHEN member = 'rename'
@@ -49,6 +49,8 @@ BEGIN
 				THEN 'a number, 0 or more'
 			WHEN member = 'max_n' AND value::text !~ '^[1-9][0-9]{0,2}$'
 				THEN 'a whole number from 1 to 999'
+			WHEN member = 'max_top_logprobs' AND value::text !~ '^([1-9]|1[0-9]|20)$'
+				THEN 'a whole number from 1 to 20'
 			WHEN member = 'tool_call_id_length' AND value::text !~ '^([4-9]|[1-5][0-9]|6[0-4])$'
 				THEN 'a whole number from 4 to 64'
 			-- A header name is a token (RFC 9110, section 5.6.2). Values are held to
@@ -84,6 +86,8 @@ BEGIN ATOMIC
 	SELECT check_path ~ '^/[!-~]*$'
 		OR (check_path ~ '^https://[a-z0-9-]+(\.[a-z0-9-]+)+/[!-~]*$'
 			AND base_url ~ '^https://[^/:]+(/|$)'
+			-- the end of a numeric address is another address
+			AND (check_path !~ '^https://[0-9.]+/' OR split_part(check_path, '/', 3) = split_part(base_url, '/', 3))
 			AND right('.' || split_part(base_url, '/', 3), length(split_part(check_path, '/', 3)) + 1)
 				= '.' || split_part(check_path, '/', 3));
 END;
@@ -152,8 +156,9 @@ COMMENT ON COLUMN llm_providers.request_rules IS
 	'Where requests differ from OpenAI''s, as a JSON object. Members: max_tokens_field ("max_tokens" or "max_completion_tokens"), '
 	'developer_role ("system" or "keep"), reasoning_models (true: OpenAI''s rules for reasoning models, by model name), '
 	'rename (object: member to new name), drop (members removed), only (members allowed, named as sent), '
-	'drop_message_fields (members removed from messages), max_temperature, stop_as_array, logprobs_as_integer, '
-	'tool_call_id_length, reasoning_efforts (accepted values), image_detail (false: removed), max_n (largest n), '
+	'drop_message_fields (members removed from messages), keep_message_fields (members of answers left in messages), '
+	'max_temperature, stop_as_array, logprobs_as_integer, tool_call_id_length, reasoning_efforts (accepted values), '
+	'image_detail (false: removed), max_n (largest n), max_top_logprobs (largest top_logprobs), '
 	'stream_usage (true: ask for usage in streams), headers (object: constant extra headers).';
 COMMENT ON COLUMN llm_providers.enabled IS 'Whether requests may be sent to this provider.';
 COMMENT ON COLUMN llm_providers.health_status IS 'Result of the latest checks: unknown, healthy, degraded or down.';

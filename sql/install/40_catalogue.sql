@@ -21,10 +21,11 @@ COMMENT ON FUNCTION llm_seed_tiers() IS 'The subscription tiers that this versio
 -- base_url is what the vendor's SDK takes; check_path its cheapest request that
 -- fails with a bad key (the public model lists of OpenRouter and Hugging Face
 -- do not). request_rules follow the vendors' API references as of November 2026:
--- OpenAI's applies its own rules to reasoning models; Mistral answers 422 to a
--- member that it does not know, so its members are listed, as are Hugging
--- Face's, where the server behind the router decides; Groq answers 400 to those
--- it lacks. Where n is not in a provider's schema, one answer is all it gives.
+-- OpenAI applies its own rules to reasoning models; Mistral answers 422 to a
+-- member that it does not know, and Groq 400, so their members are listed, as are
+-- Together's and Hugging Face's, where the server behind the router decides. Groq's
+-- service tiers are not OpenAI's. Where n is not in a provider's schema, one answer
+-- is all it gives.
 CREATE FUNCTION llm_seed_providers()
 RETURNS TABLE (name text, display_name text, base_url text, check_path text, api_format text, auth_type text, request_rules jsonb)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -33,33 +34,40 @@ AS $$
 VALUES
 	('openai', 'OpenAI', 'https://api.openai.com/v1', '/models', 'openai', 'bearer',
 	 '{"max_tokens_field": "max_completion_tokens", "developer_role": "keep", "reasoning_models": true,
-	   "drop": ["top_k"], "stream_usage": true}'::jsonb),
+	   "drop": ["top_k", "min_p", "repetition_penalty", "reasoning"], "stream_usage": true}'::jsonb),
 	('anthropic', 'Anthropic', 'https://api.anthropic.com', '/v1/models?limit=1', 'anthropic', 'x-api-key', '{}'),
 	('google', 'Google AI', 'https://generativelanguage.googleapis.com', '/v1beta/models?pageSize=1', 'google', 'x-goog-api-key', '{}'),
 	('cohere', 'Cohere', 'https://api.cohere.com', '/v1/models?page_size=1', 'cohere', 'bearer', '{}'),
 	('together', 'Together AI', 'https://api.together.xyz/v1', '/models', 'openai', 'bearer',
-	 '{"drop": ["user", "metadata", "store", "parallel_tool_calls"], "logprobs_as_integer": true, "stop_as_array": true,
-	   "reasoning_efforts": ["low", "medium", "high"], "stream_usage": true}'),
+	 '{"only": ["model", "messages", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty",
+				"frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "seed", "stop", "n", "stream",
+				"stream_options", "tools", "tool_choice", "response_format", "reasoning", "reasoning_effort"],
+	   "logprobs_as_integer": true, "stop_as_array": true, "reasoning_efforts": ["low", "medium", "high"],
+	   "stream_usage": true}'),
 	('openrouter', 'OpenRouter', 'https://openrouter.ai/api/v1', '/key', 'openai', 'bearer',
-	 '{"developer_role": "keep", "drop": ["n", "store"], "max_n": 1,
+	 '{"developer_role": "keep",
+	   "drop": ["n", "store", "audio", "function_call", "functions", "moderation", "prediction", "prompt_cache_key",
+				"prompt_cache_options", "prompt_cache_retention", "safety_identifier", "web_search_options"],
+	   "keep_message_fields": ["reasoning", "reasoning_details"],
 	   "reasoning_efforts": ["none", "minimal", "low", "medium", "high", "xhigh", "max"]}'),
 	('replicate', 'Replicate', 'https://api.replicate.com/v1', '/account', 'replicate', 'bearer', '{}'),
 	('groq', 'Groq', 'https://api.groq.com/openai/v1', '/models', 'openai', 'bearer',
 	 '{"max_tokens_field": "max_completion_tokens",
-	   "drop": ["frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs", "top_k", "metadata", "store"],
-	   "drop_message_fields": ["name"], "max_n": 1, "reasoning_efforts": ["low", "medium", "high"]}'),
+	   "only": ["model", "messages", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream",
+				"stream_options", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "user"],
+	   "drop_message_fields": ["name"], "reasoning_efforts": ["low", "medium", "high"]}'),
 	('mistral', 'Mistral AI', 'https://api.mistral.ai/v1', '/models', 'openai', 'bearer',
 	 '{"rename": {"seed": "random_seed"},
 	   "only": ["model", "messages", "temperature", "top_p", "max_tokens", "stream", "stop", "random_seed", "metadata",
 				"response_format", "tools", "tool_choice", "presence_penalty", "frequency_penalty", "n", "prediction",
 				"parallel_tool_calls", "prompt_mode", "reasoning_effort", "guardrails", "prompt_cache_key", "safe_prompt"],
-	   "drop_message_fields": ["name", "refusal", "annotations", "audio", "function_call"],
+	   "drop_message_fields": ["name", "refusal", "audio", "function_call"],
 	   "max_temperature": 1.5, "tool_call_id_length": 9, "reasoning_efforts": ["none", "high"]}'),
 	('huggingface', 'Hugging Face', 'https://router.huggingface.co/v1', 'https://huggingface.co/api/whoami-v2', 'openai', 'bearer',
 	 '{"only": ["model", "messages", "max_tokens", "temperature", "top_p", "stop", "seed", "stream", "stream_options", "tools",
 				"tool_choice", "response_format", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs",
 				"reasoning_effort"],
-	   "stop_as_array": true, "image_detail": false, "max_n": 1, "stream_usage": true}')
+	   "stop_as_array": true, "image_detail": false, "max_top_logprobs": 5, "stream_usage": true}')
 $$;
 COMMENT ON FUNCTION llm_seed_providers() IS 'The providers that this version of the extension ships.';
 

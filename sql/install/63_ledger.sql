@@ -34,7 +34,7 @@ COMMENT ON VIEW llm_status IS
 COMMENT ON COLUMN llm_status.database IS 'The database; NULL: dropped.';
 COMMENT ON COLUMN llm_status.launcher_pid IS 'Process of the launcher; NULL: not running.';
 COMMENT ON COLUMN llm_status.writer_pid IS 'Process of the database''s ledger writer; NULL: none is needed now.';
-COMMENT ON COLUMN llm_status.writer_state IS 'running, starting or none.';
+COMMENT ON COLUMN llm_status.writer_state IS 'running, starting, none, or failed: the last one could not start, the server log says why.';
 COMMENT ON COLUMN llm_status.open_calls IS 'Calls under way, each with its room in the ledger''s memory.';
 COMMENT ON COLUMN llm_status.queued IS 'Records that wait for their commit.';
 COMMENT ON COLUMN llm_status.oldest_queued_age IS 'How long the oldest of them has waited; more than a second means that the writer is held up.';

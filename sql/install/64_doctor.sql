@@ -4,7 +4,7 @@ CREATE FUNCTION llm_server_checks(IN needed_master_key text, OUT check_name text
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'llm_server_checks';
 COMMENT ON FUNCTION llm_server_checks(text) IS
-	'The checks of llm_doctor that only the server process can answer: libraries, preload, master key (given the fingerprint of the one that stored keys need, or NULL), concurrency.';
+	'The checks of llm_doctor that only the server process can answer: libraries, preload, launcher, master key (given the fingerprint of the one that stored keys need, or NULL), concurrency.';
 
 -- SECURITY DEFINER: an administrator may not read the tables of keys, but may
 -- know which providers lack one.
@@ -27,52 +27,48 @@ BEGIN ATOMIC
 		  AND (p.auth_type = 'none' OR EXISTS (SELECT FROM llm_provider_keys k WHERE k.provider_id = p.id))
 	),
 	checks (place, check_name, problem, fine, wrong, names, hint) AS (
-		SELECT 1, 'launcher', 'error', 'the launcher is running', 'the launcher is not running',
-			CASE WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'llm_router launcher') THEN ARRAY[''] END,
-			'Without preloading it cannot start; otherwise the server log says why it stopped.'
-		UNION ALL
-		SELECT 2, 'version', 'warning', 'the newest installed version is in use', 'this database uses an older version',
+		SELECT 1, 'version', 'warning', 'the newest installed version is in use', 'this database uses an older version',
 			(SELECT array_agg(format('%s instead of %s', installed_version, default_version))
 			 FROM pg_available_extensions WHERE name = 'llm_router' AND installed_version <> default_version),
 			'ALTER EXTENSION llm_router UPDATE;'
 		UNION ALL
-		SELECT 3, 'providers', 'error', 'at least one provider can be called', 'no enabled provider has a key',
+		SELECT 2, 'providers', 'error', 'at least one provider can be called', 'no enabled provider has a key',
 			CASE WHEN NOT EXISTS (SELECT FROM usable) THEN ARRAY[''] END,
 			'SELECT llm_provider_set_key(''openai'', ''…''); or add a provider with auth_type none.'
 		UNION ALL
-		SELECT 4, 'provider keys', 'warning', 'every provider that a rule names has a key', 'named by rules, but without a key',
+		SELECT 3, 'provider keys', 'warning', 'every provider that a rule names has a key', 'named by rules, but without a key',
 			(SELECT array_agg(DISTINCT provider ORDER BY provider) FROM ruled WHERE provider_id NOT IN (SELECT id FROM usable)),
 			'SELECT llm_provider_set_key(''NAME'', ''…''); or disable the provider. Its models are passed over.'
 		UNION ALL
-		SELECT 5, 'provider health', 'warning', 'no provider is known to be ill', 'not healthy',
+		SELECT 4, 'provider health', 'warning', 'no provider is known to be ill', 'not healthy',
 			(SELECT array_agg(format('%s (%s)', name, health_status) ORDER BY name)
 			 FROM llm_providers WHERE enabled AND health_status IN ('degraded', 'down')),
 			'See the provider''s status page.'
 		UNION ALL
-		SELECT 6, 'retired models', 'warning', 'no rule names a retired model', 'named by rules, but retired',
+		SELECT 5, 'retired models', 'warning', 'no rule names a retired model', 'named by rules, but retired',
 			(SELECT array_agg(format('%s/%s (%s)', provider, model_name, retires_on) ORDER BY retires_on, provider, model_name)
 			 FROM ruled WHERE retires_on <= current_date),
 			'Change llm_routing_rules: retired models are passed over.'
 		UNION ALL
-		SELECT 7, 'retiring models', 'warning', 'no model in use retires within 60 days', 'retire within 60 days',
+		SELECT 6, 'retiring models', 'warning', 'no model in use retires within 60 days', 'retire within 60 days',
 			(SELECT array_agg(format('%s/%s (%s)', p.name, m.model_name, m.retires_on) ORDER BY m.retires_on, p.name, m.model_name)
 			 FROM llm_models m JOIN llm_providers p ON p.id = m.provider_id
 			 WHERE m.enabled AND p.enabled AND m.retires_on > current_date AND m.retires_on <= current_date + 60),
 			'Choose successors and change llm_routing_rules in time.'
 		UNION ALL
-		SELECT 8, 'prices', 'warning', 'every model that a rule names has prices', 'named by rules, but without prices',
+		SELECT 7, 'prices', 'warning', 'every model that a rule names has prices', 'named by rules, but without prices',
 			(SELECT array_agg(format('%s/%s', provider, model_name) ORDER BY provider, model_name)
 			 FROM ruled WHERE cost_per_1k_input_tokens IS NULL OR cost_per_1k_output_tokens IS NULL),
 			'SELECT llm_model_set_price(''PROVIDER'', ''MODEL'', input_usd_per_1m, output_usd_per_1m); until then the cost of its calls is unknown.'
 		UNION ALL
-		SELECT 9, 'rules', 'warning', 'every tier has rules for its power levels', 'without a rule',
+		SELECT 8, 'rules', 'warning', 'every tier has rules for its power levels', 'without a rule',
 			(SELECT array_agg(format('%s/%s', t.subscription_tier, l.level) ORDER BY t.subscription_tier, l.level)
 			 FROM llm_tiers t CROSS JOIN LATERAL unnest(t.power_levels) AS l (level)
 			 WHERE NOT EXISTS (SELECT FROM llm_routing_rules r
 							   WHERE r.subscription_tier = t.subscription_tier AND r.power_level = l.level)),
 			'INSERT INTO llm_routing_rules; without a rule all models of the level may be used, the cheapest first.'
 		UNION ALL
-		SELECT 10, 'partitions', 'error', 'the ledger has its partitions', 'the ledger has no partition for the next 7 days',
+		SELECT 9, 'partitions', 'error', 'the ledger has its partitions', 'the ledger has no partition for the next 7 days',
 			CASE WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'llm_usage_logs'::regclass)
 				AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 								WHERE i.inhparent = 'llm_usage_logs'::regclass
@@ -80,7 +76,7 @@ BEGIN ATOMIC
 				THEN ARRAY[''] END,
 			'The ledger writer makes them; the server log says why it could not.'
 		UNION ALL
-		SELECT 11, 'quarantine', 'error', 'no ledger record was refused', 'ledger records that could not be written as rows',
+		SELECT 10, 'quarantine', 'error', 'no ledger record was refused', 'ledger records that could not be written as rows',
 			(SELECT ARRAY[count(*)::text] FROM llm_usage_quarantine HAVING count(*) > 0),
 			'See llm_usage_quarantine for the reasons; insert the rows by hand and delete them there.'
 	)

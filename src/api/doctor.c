@@ -12,12 +12,14 @@
 #include <curl/curl.h>
 #include <openssl/crypto.h>
 
+#include "access/xlog.h"
 #include "api/arguments.h"
 #include "base/settings.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "secrets/keyring.h"
 #include "state/admission.h"
+#include "state/ledger_ring.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(llm_server_checks);
@@ -36,6 +38,24 @@ put_check(ReturnSetInfo *result, const char *check_name, const char *status,
 	if (hint)
 		values[3] = CStringGetTextDatum(hint);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static void
+check_launcher(ReturnSetInfo *result)
+{
+	bool running;
+
+	LWLockAcquire(ledger_lock, LW_SHARED);
+	running = ledger_ring->launcher_pid != 0;
+	LWLockRelease(ledger_lock);
+
+	if (running)
+		put_check(result, "launcher", "ok", "the launcher is running", NULL);
+	else if (RecoveryInProgress())
+		put_check(result, "launcher", "ok", "the launcher starts when this standby is promoted", NULL);
+	else
+		put_check(result, "launcher", "error", "the launcher is not running",
+				  "The server log says why it stopped.");
 }
 
 /* needed: the fingerprint of the key that this database's keys are sealed with, or NULL. */
@@ -122,6 +142,7 @@ llm_server_checks(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	}
 	put_check(result, "preload", "ok", "llm_router is preloaded", NULL);
+	check_launcher(result);
 	check_master_key(result, argument_string(fcinfo, 0));
 	check_concurrency(result);
 	return (Datum) 0;

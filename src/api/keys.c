@@ -54,9 +54,8 @@ audit(const char *actor, const char *action, const char *object)
 }
 
 static const CatalogProvider *
-find_provider(const char *name)
+find_provider(const Catalog *catalog, const char *name)
 {
-	const Catalog		  *catalog = catalog_get();
 	const CatalogProvider *provider = catalog_provider(catalog, name);
 	const char			 **names;
 	const char			  *nearest;
@@ -69,7 +68,7 @@ find_provider(const char *name)
 	nearest = error_nearest(name, names, catalog->nproviders);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown provider \"%s\"", name),
+			 errmsg("unknown provider \"%s\"", error_shown_name(name)),
 			 nearest ? errhint("Did you mean \"%s\"?", nearest)
 					 : errhint("SELECT name FROM llm_providers lists them.")));
 }
@@ -171,9 +170,8 @@ set_platform_key(const CatalogProvider *provider, const char *api_key, bool vali
 Datum
 llm_provider_set_key(PG_FUNCTION_ARGS)
 {
-	const Catalog		  *catalog;
-	const CatalogProvider *provider;
-	char				  *api_key;
+	const Catalog *catalog;
+	char		  *api_key;
 
 	argument_require_preloaded();
 	PreventCommandIfReadOnly("llm_provider_set_key()");
@@ -182,12 +180,13 @@ llm_provider_set_key(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the provider is NULL"),
 				 errhint("Give its name, such as 'openai'.")));
-	provider = find_provider(argument_string(fcinfo, 0));
+	api_key = argument_string(fcinfo, 1);
 	catalog = catalog_get();
 	catalog_pin(catalog);
-	api_key = argument_string(fcinfo, 1);
 	PG_TRY();
 	{
+		const CatalogProvider *provider = find_provider(catalog, argument_string(fcinfo, 0));
+
 		if (api_key == NULL)
 			change_platform_key(provider, NULL);
 		else

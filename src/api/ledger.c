@@ -70,6 +70,8 @@ writer_state_name(LedgerWriterState state)
 			return "starting";
 		case WRITER_READY:
 			return "running";
+		case WRITER_FAILED:
+			return "failed";
 	}
 	return "unknown";
 }

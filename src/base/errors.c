@@ -5,7 +5,11 @@
 #include "base/errors.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/varlena.h"
+
+/* Longer than any name that is one. */
+#define MAX_SHOWN_NAME 300
 
 static const char *const outcome_names[OUTCOME_COUNT] = {
 	[OUTCOME_OK] = "ok",
@@ -100,6 +104,14 @@ error_throw(const LlmError *error)
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
 			 error->hint ? errhint("%s", error->hint) : 0));
 	pg_unreachable();
+}
+
+char *
+error_shown_name(const char *name)
+{
+	int length = (int) strlen(name);
+
+	return pnstrdup(name, pg_mbcliplen(name, length, MAX_SHOWN_NAME));
 }
 
 const char *

@@ -77,6 +77,12 @@ extern bool error_hint(LlmError *error, const char *hint, ...)
 extern void error_throw(const LlmError *error) __attribute__((noreturn));
 
 /*
+ * A name that the caller gave, as messages show it: at most 300 bytes of it, cut
+ * between characters.  palloc'd.
+ */
+extern char *error_shown_name(const char *name);
+
+/*
  * The candidate that is nearest to "word" by edit distance, or NULL when none
  * is near enough to be meant.  For hints: 'did you mean "temperature"'.
  */

@@ -38,7 +38,8 @@ append_path(StringInfo text, const FieldPath *path)
 		append_path(text, path->parent);
 	if (path->member)
 		appendStringInfo(text, "%s%.*s", text->len > 0 ? "." : "",
-						 path->member_length, path->member);
+						 pg_mbcliplen(path->member, path->member_length, MAX_SHOWN_NAME),
+						 path->member);
 	else
 		appendStringInfo(text, "[%d]", path->index);
 }
@@ -216,11 +217,7 @@ field_check_object(const FieldRule *rules, int nrules, JsonbContainer *object,
 			if (json_value_is(&key, rules[i].name))
 				rule = &rules[i];
 		if (rule == NULL)
-		{
-			member.member_length = pg_mbcliplen(member.member, member.member_length,
-												MAX_SHOWN_NAME);
 			return unknown_member(rules, nrules, &member, error);
-		}
 		if (value.type != jbvNull && !field_check(rule, &value, &member, error))
 			return false;
 	}

@@ -7,29 +7,6 @@
 #include "chat/json.h"
 #include "utils/builtins.h"
 
-Jsonb *
-chat_response_annotate(Jsonb *completion, Jsonb *router)
-{
-	JsonbParseState *state = NULL;
-	JsonbIterator	*iterator = json_iterate(&completion->root);
-	JsonbValue		 key;
-	JsonbValue		 value;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	while (json_next_member(&iterator, &key, &value))
-	{
-		if (json_value_is(&key, "llm_router"))
-			continue;
-		pushJsonbValue(&state, WJB_KEY, &key);
-		pushJsonbValue(&state, WJB_VALUE, &value);
-	}
-	value.type = jbvBinary;
-	value.val.binary.data = &router->root;
-	value.val.binary.len = VARSIZE(router) - VARHDRSZ;
-	json_push_member(&state, "llm_router", &value);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
 /* The text parts of an array content, joined; NULL when there are none. */
 static text *
 text_of_parts(JsonbContainer *parts)

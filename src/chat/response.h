@@ -11,17 +11,16 @@
 /* What an adapter makes of a good answer. */
 typedef struct ChatAnswer
 {
-	Jsonb	  *completion; /* a valid chat.completion, without llm_router */
-	TokenUsage usage;
-	Money	   reported_cost; /* what the provider says it charged, or MONEY_UNKNOWN */
-	char	  *finish_reason; /* of the first choice */
+	/*
+	 * A valid chat.completion without the member llm_router, as an object that
+	 * is still open: whoever takes it adds that member and closes it, so that
+	 * the answer becomes jsonb once.
+	 */
+	JsonbParseState *completion;
+	TokenUsage		 usage;
+	Money			 reported_cost; /* what the provider says it charged, or MONEY_UNKNOWN */
+	char			*finish_reason; /* of the first choice */
 } ChatAnswer;
-
-/*
- * The completion with one more member "llm_router" (an object), replacing one
- * that a provider may have sent.  palloc'd.
- */
-extern Jsonb *chat_response_annotate(Jsonb *completion, Jsonb *router);
 
 /*
  * The text of the first choice: content, its text parts joined, else the

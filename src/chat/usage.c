@@ -2,7 +2,7 @@
  * usage.c
  *		Tokens, prices and exact cost, in 128-bit integers.
  *
- * A price has at most 1e18 units and a count of tokens at most 1e12, so that a
+ * A price has at most 1e18 units and a count of tokens is under 2^31, so that a
  * sum of four products stays far under 1.7e38.  Nothing here uses floating
  * point, nor rounds anything but a cost that a provider reports.
  */

@@ -46,6 +46,12 @@ typedef struct UnitPrices
 	Price output;
 } UnitPrices;
 
+/*
+ * The largest count that an adapter believes: what the ledger's columns hold,
+ * and more than any model reads or writes.
+ */
+#define USAGE_MAX_TOKENS PG_INT32_MAX
+
 /* What a provider says that a call used.  Sums are as in OpenAI's usage. */
 typedef struct TokenUsage
 {

@@ -145,26 +145,26 @@ uuid_to_string(const pg_uuid_t *uuid)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
 }
 
-Jsonb *
-attempts_answer_note(const Attempts *attempts, const AnswerNote *note)
+void
+attempts_push_note(JsonbParseState **state, const Attempts *attempts, const AnswerNote *note)
 {
-	JsonbParseState *state = NULL;
-	ListCell		*cell;
+	ListCell *cell;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&state, "request_id", uuid_to_string(note->request_id));
-	push_string(&state, "provider", note->provider);
-	push_string(&state, "model", note->model);
-	push_string(&state, "power_level", note->power_level);
-	push_bool(&state, "used_byok", note->used_byok);
-	push_money(&state, "cost_usd", note->cost);
-	push_integer(&state, "response_time_ms", note->response_time_ms);
-	push_key(&state, "attempts");
-	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	push_key(state, "llm_router");
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	push_string(state, "request_id", uuid_to_string(note->request_id));
+	push_string(state, "provider", note->provider);
+	push_string(state, "model", note->model);
+	push_string(state, "power_level", note->power_level);
+	push_bool(state, "used_byok", note->used_byok);
+	push_money(state, "cost_usd", note->cost);
+	push_integer(state, "response_time_ms", note->response_time_ms);
+	push_key(state, "attempts");
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	foreach (cell, attempts->list)
-		push_attempt(&state, lfirst(cell));
-	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+		push_attempt(state, lfirst(cell));
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
 /* ------------------------------------------------------------------------

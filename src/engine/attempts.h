@@ -37,8 +37,9 @@ extern void attempts_end(Attempts *attempts, const ProviderReply *reply,
 
 extern int attempts_count(const Attempts *attempts);
 
-/* The member llm_router of an answer, as an object. */
-extern Jsonb *attempts_answer_note(const Attempts *attempts, const AnswerNote *note);
+/* Push the member llm_router of an answer into the object under construction. */
+extern void attempts_push_note(JsonbParseState **state, const Attempts *attempts,
+							   const AnswerNote *note);
 
 /*
  * The error of a call whose attempts all failed: SQLSTATE, the final reason

@@ -31,6 +31,7 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "net/http.h"
+#include "providers/redact.h"
 #include "routing/retry.h"
 #include "secrets/credential.h"
 #include "state/admission.h"
@@ -114,6 +115,25 @@ now_ms(void)
 	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
 }
 
+/* Random bytes, fetched many at once: a fetch costs system calls. */
+static void
+random_bytes(uint8 *bytes, int length)
+{
+	static uint8 pool[64 * UUID_LEN];
+	static int	 left; /* of the pool, at its end */
+
+	if (left < length)
+	{
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = sizeof(pool);
+	}
+	memcpy(bytes, pool + sizeof(pool) - left, length);
+	left -= length;
+}
+
 /*
  * A version 7 UUID (RFC 9562): the time in front keeps the ledger's index
  * inserts at its right edge.
@@ -125,10 +145,7 @@ make_request_id(pg_uuid_t *id)
 	uint64 ms = (uint64) (GetCurrentTimestamp() / 1000) +
 				(uint64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
 
-	if (!pg_strong_random(id->data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	random_bytes(id->data, UUID_LEN);
 	for (int i = 0; i < 6; i++)
 		id->data[i] = (unsigned char) (ms >> (40 - 8 * i));
 	id->data[6] = (id->data[6] & 0x0f) | 0x70;
@@ -152,10 +169,8 @@ call_end(Call *call)
 		http_free(call->transfer);
 		call->transfer = NULL;
 	}
-	if (call->attempt_open)
+	if (call->reserved)
 		call_settle(call, LEDGER_CANCELLED, true);
-	else if (call->reserved)
-		ledger_release(&call->ticket);
 	if (call->admitted)
 		admission_leave();
 	else if (call->waits_for_place)
@@ -237,7 +252,7 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 	call->started_ms = now_ms();
 	timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : setting_request_timeout;
 	call->deadline_ms = call->started_ms + timeout_ms;
-	call->wait_until_ms = call->started_ms + setting_concurrency_timeout;
+	call->wait_until_ms = call->started_ms + Min(timeout_ms, setting_concurrency_timeout);
 	call->max_attempts = options->max_attempts > 0 ? options->max_attempts
 												   : setting_max_attempts;
 
@@ -303,6 +318,15 @@ attempt_refused(Call *call, Outcome outcome, const char *message)
 	call->reply.answer.reported_cost = MONEY_UNKNOWN;
 }
 
+/* The key of the current candidate, or NULL with the error. */
+static const char *
+current_key(Call *call, LlmError *error)
+{
+	const CatalogProvider *provider = current_entry(call)->model->provider;
+
+	return credential_open(provider->encrypted_key, NULL, provider->origin, error);
+}
+
 /*
  * Write the request of the current candidate, with its key.  False when that
  * cannot be done; call->reply says why.
@@ -324,7 +348,7 @@ attempt_build(Call *call, WireRequest *wire)
 	if (provider->endpoint.auth_type == AUTH_NONE)
 		return true;
 
-	key = credential_open(provider->encrypted_key, NULL, provider->origin, &error);
+	key = current_key(call, &error);
 	if (key == NULL)
 	{
 		attempt_refused(call, OUTCOME_UNUSABLE_KEY, error.message);
@@ -412,6 +436,23 @@ outcome_of_failure(HttpFailure failure)
 	pg_unreachable();
 }
 
+/* The provider's words may repeat the key that it was sent. */
+static void
+hide_key(Call *call)
+{
+	LlmError	error = { 0 };
+	const char *key;
+
+	if (call->reply.message == NULL ||
+		current_entry(call)->model->provider->endpoint.auth_type == AUTH_NONE)
+		return;
+	key = current_key(call, &error);
+	if (key)
+		redact_secret(call->reply.message, key);
+	else
+		call->reply.message = NULL;
+}
+
 /* Make call->reply of the transfer that has ended. */
 static void
 attempt_read_reply(Call *call)
@@ -426,6 +467,7 @@ attempt_read_reply(Call *call)
 		call->reply.answer.reported_cost = MONEY_UNKNOWN;
 		provider->format->parse_chat(&provider->endpoint,
 									 http_response(call->transfer), &call->reply);
+		hide_key(call);
 		return;
 	}
 
@@ -473,7 +515,7 @@ call_settle(Call *call, LedgerStatus status, bool is_final)
 	outcome.outcome = status == LEDGER_CANCELLED ? OUTCOME_CANCELLED : call->reply.outcome;
 	outcome.response_time_ms = elapsed_ms(is_final ? call->started_ms
 												   : call->attempt_started_ms);
-	outcome.cost = MONEY_UNKNOWN;
+	outcome.cost = call->attempt_open ? MONEY_UNKNOWN : 0; /* 0: between attempts */
 	outcome.prices = prices_for_prompt(&current_entry(call)->model->prices,
 									   call->request->input_tokens);
 	if (status != LEDGER_CANCELLED)
@@ -551,6 +593,7 @@ static void
 call_succeed(Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
+	JsonbParseState *completion = call->reply.answer.completion;
 	int64			 response_time_ms = elapsed_ms(call->started_ms);
 	AnswerNote		 note;
 
@@ -565,8 +608,8 @@ call_succeed(Call *call)
 		.cost = call->cost,
 		.response_time_ms = response_time_ms,
 	};
-	call->response = chat_response_annotate(call->reply.answer.completion,
-											attempts_answer_note(&call->attempts, &note));
+	attempts_push_note(&completion, &call->attempts, &note);
+	call->response = JsonbValueToJsonb(pushJsonbValue(&completion, WJB_END_OBJECT, NULL));
 	remember_last_call(call, response_time_ms);
 	call_await_commit(call);
 }
@@ -656,7 +699,7 @@ step_admission(Call *call)
 		call->reserve_since = GetCurrentTimestamp();
 		call->state = CALL_RESERVE;
 	}
-	else if (now_ms() >= call->wait_until_ms || past_deadline(call))
+	else if (now_ms() >= call->wait_until_ms)
 	{
 		error_set(&call->error, ERRCODE_LLM_RATE_LIMIT,
 				  "%d calls are running, which is llm_router.max_concurrency",

@@ -17,8 +17,8 @@ run_request(const CatalogProvider *provider, const char *api_key)
 {
 	const HttpLimits limits = {
 		.connect_timeout_ms = Min(setting_connect_timeout, CHECK_TIMEOUT_MS),
-		.first_byte_timeout_ms = CHECK_TIMEOUT_MS,
-		.timeout_ms = CHECK_TIMEOUT_MS,
+		.first_byte_timeout_ms = Min(setting_first_token_timeout, CHECK_TIMEOUT_MS),
+		.timeout_ms = Min(setting_request_timeout, CHECK_TIMEOUT_MS),
 		.max_response_bytes = CHECK_MAX_RESPONSE_BYTES,
 	};
 	WireRequest	  wire = { 0 };

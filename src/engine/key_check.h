@@ -25,7 +25,7 @@ typedef struct KeyCheck
 
 /*
  * Send the provider's cheap authenticated request, once, and wait for the
- * answer; llm_router.connect_timeout applies, and CHECK_TIMEOUT_MS as a whole.
+ * answer; the timeouts of calls apply, and CHECK_TIMEOUT_MS as a whole.
  * Throws for interrupts only.
  */
 extern void key_check(const CatalogProvider *provider, const char *api_key,

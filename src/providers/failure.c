@@ -81,6 +81,8 @@ static const Sign signs[] = {
 
 	/* 403: moderation, Together's context error, else a lack of permission. */
 	{ CODE_AT(403, 403, "moderation", OUTCOME_FILTERED) },
+	{ CODE_AT(403, 403, "content_policy_violation", OUTCOME_FILTERED) },
+	{ CODE_AT(403, 403, "refusal", OUTCOME_FILTERED) },
 	{ MESSAGE(403, 403, "guardrail", OUTCOME_FILTERED) },
 	{ MESSAGE(403, 403, "context length", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE_AND(403, 403, "tokens", "exceed", OUTCOME_CONTEXT_TOO_LONG) },
@@ -149,6 +151,7 @@ static const Sign signs[] = {
 	{ CODE_AT(200, 299, "invalid_request", OUTCOME_BAD_REQUEST) },
 	{ CODE_AT(200, 299, "invalid_request_error", OUTCOME_BAD_REQUEST) },
 	{ CODE_AT(200, 299, "invalid_prompt", OUTCOME_BAD_REQUEST) },
+	{ CODE_AT(200, 299, "validation", OUTCOME_BAD_REQUEST) },
 	{ STATUS(200, 299, OUTCOME_RETRYABLE) },
 	{ STATUS(500, 999, OUTCOME_RETRYABLE) },
 

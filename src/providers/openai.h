@@ -23,20 +23,22 @@ typedef struct OpenAiRules
 	JsonbContainer *drop;				  /* parameters removed, by OpenAI's names */
 	JsonbContainer *only;				  /* parameters allowed, by names as sent */
 	JsonbContainer *drop_message_fields;
-	JsonbContainer *reasoning_efforts; /* accepted values */
-	JsonbContainer *headers;		   /* object: constant headers */
-	Numeric			max_temperature;   /* or NULL */
+	JsonbContainer *keep_message_fields; /* of those that only answers have */
+	JsonbContainer *reasoning_efforts;	 /* accepted values */
+	JsonbContainer *headers;			 /* object: constant headers */
+	Numeric			max_temperature;	 /* or NULL */
 	bool			stop_as_array;
 	bool			logprobs_as_integer;
 	bool			drops_image_detail;
 	int				tool_call_id_length; /* exactly so many letters and digits; 0: any */
 	int				max_n;				 /* 0: any */
+	int				max_top_logprobs;	 /* 0: any */
 } OpenAiRules;
 
 extern const void *openai_read_rules(Jsonb *document);
 
 /* Whether a list of names has this one; false for no list. */
-extern bool openai_list_has(JsonbContainer *list, const JsonbValue *name);
+extern bool openai_list_has(JsonbContainer *list, const char *name, int length);
 
 /* What OpenAI's own models accept, by name; see openai_rules.c. */
 typedef struct OpenAiModelTraits

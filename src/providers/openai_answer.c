@@ -320,7 +320,7 @@ openai_read_completion(JsonbContainer *body, const WireResponse *wire,
 					   ChatAnswer *answer, const char **problem)
 {
 	static const char *const rewritten[] = {
-		"id", "object", "created", "model", "choices", "usage", NULL
+		"id", "object", "created", "model", "choices", "usage", "llm_router", NULL
 	};
 	JsonbContainer	*choices = json_member_array(body, "choices");
 	JsonbParseState *state = NULL;
@@ -347,6 +347,6 @@ openai_read_completion(JsonbContainer *body, const WireResponse *wire,
 	}
 	if (answer->usage.known)
 		push_usage(&state, json_member_object(body, "usage"), &answer->usage);
-	answer->completion = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	answer->completion = state;
 	return true;
 }

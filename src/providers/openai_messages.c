@@ -76,6 +76,9 @@ append_tool_call(MessageWriter *writer, JsonbContainer *call)
 	appendStringInfoCharMacro(writer->body, '{');
 	while (json_next_member(&iterator, &key, &value))
 	{
+		/* Together's answers number their calls; requests have no such member. */
+		if (json_value_is(&key, "index"))
+			continue;
 		separate(writer->body, &first);
 		json_append_key(writer->body, &key);
 		if (json_value_is(&key, "id"))
@@ -135,31 +138,80 @@ append_parts(MessageWriter *writer, JsonbContainer *parts)
 	appendStringInfoCharMacro(writer->body, ']');
 }
 
-/* Providers refuse what our own answers may hold: nulls, empty tool_calls. */
+/*
+ * What answers have, and callers send back with the next question, whichever
+ * provider that one goes to.  OpenAI's format knows them in no request.
+ */
+static const char *const answer_fields[] = {
+	"annotations",
+	"reasoning",
+	"reasoning_content",
+	"reasoning_details",
+};
+
+static bool
+is_answer_field(const JsonbValue *name)
+{
+	for (int i = 0; i < (int) lengthof(answer_fields); i++)
+		if (json_value_is(name, answer_fields[i]))
+			return true;
+	return false;
+}
+
+/* Providers refuse what answers may hold: nulls, empty tool_calls, more fields. */
 static bool
 is_left_out(MessageWriter *writer, const JsonbValue *key, const JsonbValue *value)
 {
-	JsonbContainer *array = json_value_array(value);
+	const OpenAiRules *rules = writer->rules;
+	JsonbContainer	  *array = json_value_array(value);
+	const char		  *name = key->val.string.val;
+	int				   length = key->val.string.len;
 
-	if (openai_list_has(writer->rules->drop_message_fields, key))
+	if (openai_list_has(rules->drop_message_fields, name, length) ||
+		(is_answer_field(key) && !openai_list_has(rules->keep_message_fields, name, length)))
 		return true;
 	if (value->type == jbvNull)
 		return !json_value_is(key, "content");
 	return array && JsonContainerSize(array) == 0 && json_value_is(key, "tool_calls");
 }
 
+/*
+ * Without its refusal, a message that has nothing else would say nothing: the
+ * refusal is its content then.  NULL for all others.
+ */
+static JsonbValue *
+refusal_as_content(MessageWriter *writer, JsonbContainer *message)
+{
+	JsonbValue *refusal = json_member(message, "refusal");
+	JsonbValue *content = json_member(message, "content");
+
+	if (refusal == NULL || refusal->type != jbvString || json_member_array(message, "tool_calls") ||
+		(content && content->type != jbvNull) ||
+		!openai_list_has(writer->rules->drop_message_fields, "refusal", 7))
+		return NULL;
+	return refusal;
+}
+
 static void
 append_message(MessageWriter *writer, JsonbContainer *message)
 {
 	JsonbIterator *iterator = json_iterate(message);
+	JsonbValue	  *refusal = refusal_as_content(writer, message);
 	JsonbValue	   key;
 	JsonbValue	   value;
 	bool		   first = true;
 
 	appendStringInfoCharMacro(writer->body, '{');
+	if (refusal)
+	{
+		separate(writer->body, &first);
+		appendStringInfoString(writer->body, "\"content\":");
+		json_append_value(writer->body, refusal);
+	}
 	while (json_next_member(&iterator, &key, &value))
 	{
-		if (is_left_out(writer, &key, &value))
+		if (is_left_out(writer, &key, &value) ||
+			(refusal && json_value_is(&key, "content")))
 			continue;
 		separate(writer->body, &first);
 		json_append_key(writer->body, &key);

@@ -23,17 +23,24 @@ typedef struct Writer
 	bool			   has_tools;
 } Writer;
 
-/* Write ,"name": under the name that this provider knows. */
+/* The name under which this provider knows a parameter. */
+static const char *
+name_as_sent(const OpenAiRules *rules, const char *name)
+{
+	const char *renamed = rules->rename ? json_member_string(rules->rename, name) : NULL;
+
+	return renamed ? renamed : name;
+}
+
+/* Write ,"name": for a parameter's value to follow. */
 static void
 append_name(Writer *writer, const char *name)
 {
-	JsonbValue *renamed = writer->rules->rename ? json_member(writer->rules->rename, name) : NULL;
+	const char *sent = name_as_sent(writer->rules, name);
 
 	appendStringInfoCharMacro(writer->body, ',');
-	if (renamed && renamed->type == jbvString)
-		json_append_key(writer->body, renamed);
-	else
-		appendStringInfo(writer->body, "\"%s\":", name);
+	json_append_string(writer->body, sent, (int) strlen(sent));
+	appendStringInfoCharMacro(writer->body, ':');
 }
 
 /* How a parameter is adapted; each writes the whole member or nothing. */
@@ -103,8 +110,15 @@ append_logprobs(Writer *writer, const char *name, const JsonbValue *value)
 static void
 append_top_logprobs(Writer *writer, const char *name, const JsonbValue *value)
 {
-	if (!writer->rules->logprobs_as_integer)
-		append_plain(writer, name, value);
+	int64 top = 0;
+
+	if (writer->rules->logprobs_as_integer)
+		return;
+	json_value_int64(value, &top);
+	if (writer->rules->max_top_logprobs > 0)
+		top = Min(top, writer->rules->max_top_logprobs);
+	append_name(writer, name);
+	appendStringInfo(writer->body, INT64_FORMAT, top);
 }
 
 /* Efforts from least to most; a provider may know only some of them. */
@@ -137,7 +151,7 @@ append_reasoning_effort(Writer *writer, const char *name, const JsonbValue *valu
 	JsonbIterator  *iterator;
 	JsonbValue		effort;
 
-	if (accepted == NULL || openai_list_has(accepted, value))
+	if (accepted == NULL || openai_list_has(accepted, value->val.string.val, value->val.string.len))
 	{
 		append_plain(writer, name, value);
 		return;
@@ -232,15 +246,19 @@ model_refuses(const Writer *writer, Refusal refusal)
 	return false;
 }
 
-/* Whether the provider's rules take a parameter of that name. */
+/*
+ * Whether the provider's rules take a parameter of that name, and "extra" does
+ * not say it otherwise.
+ */
 static bool
-provider_takes(const Writer *writer, const char *name, const JsonbValue *key)
+provider_takes(const Writer *writer, const char *name)
 {
 	const OpenAiRules *rules = writer->rules;
-	JsonbValue		  *renamed = rules->rename ? json_member(rules->rename, name) : NULL;
+	const char		  *sent = name_as_sent(rules, name);
 
-	return !openai_list_has(rules->drop, key) &&
-		   (rules->only == NULL || openai_list_has(rules->only, renamed ? renamed : key));
+	return !openai_list_has(rules->drop, name, (int) strlen(name)) &&
+		   (rules->only == NULL || openai_list_has(rules->only, sent, (int) strlen(sent))) &&
+		   (writer->extra == NULL || json_member(writer->extra, sent) == NULL);
 }
 
 static void
@@ -249,8 +267,7 @@ append_param(Writer *writer, const JsonbValue *key, const JsonbValue *value)
 	char				   *name = json_value_string(key);
 	const struct ParamRule *rule = find_param_rule(key);
 
-	if (!provider_takes(writer, name, key) ||
-		(writer->extra && json_member(writer->extra, name)) ||
+	if (!provider_takes(writer, name) ||
 		(rule && model_refuses(writer, rule->refusal)) ||
 		(rule && rule->needs_tools && !writer->has_tools))
 		return;

@@ -26,6 +26,7 @@ openai_read_rules(Jsonb *document)
 	rules->drop = json_member_array(root, "drop");
 	rules->only = json_member_array(root, "only");
 	rules->drop_message_fields = json_member_array(root, "drop_message_fields");
+	rules->keep_message_fields = json_member_array(root, "keep_message_fields");
 	rules->reasoning_efforts = json_member_array(root, "reasoning_efforts");
 	rules->headers = json_member_object(root, "headers");
 	json_member_bool(root, "stop_as_array", &rules->stop_as_array);
@@ -36,6 +37,8 @@ openai_read_rules(Jsonb *document)
 		rules->tool_call_id_length = (int) number;
 	if (json_member_int64(root, "max_n", &number))
 		rules->max_n = (int) number;
+	if (json_member_int64(root, "max_top_logprobs", &number))
+		rules->max_top_logprobs = (int) number;
 	temperature = json_member(root, "max_temperature");
 	if (temperature && temperature->type == jbvNumeric)
 		rules->max_temperature = temperature->val.numeric;
@@ -43,10 +46,12 @@ openai_read_rules(Jsonb *document)
 }
 
 bool
-openai_list_has(JsonbContainer *list, const JsonbValue *name)
+openai_list_has(JsonbContainer *list, const char *name, int length)
 {
-	JsonbValue key = *name;
+	JsonbValue key = { .type = jbvString };
 
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = length;
 	return list && findJsonbValueFromContainer(list, JB_FARRAY, &key) != NULL;
 }
 

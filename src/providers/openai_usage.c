@@ -9,9 +9,6 @@
 #include "chat/json.h"
 #include "providers/openai.h"
 
-/* More than any request can use; above it, a count is a mistake. */
-#define MAX_TOKENS INT64CONST(1000000000000)
-
 /* Where a count may stand: a member of usage, or of an object inside it. */
 typedef struct CountPlace
 {
@@ -67,7 +64,7 @@ read_count(JsonbContainer *usage, const CountPlace *places, int64 *count, bool *
 		if (value == NULL || value->type == jbvNull)
 			continue;
 		*found = true;
-		return json_value_int64(value, count) && *count >= 0 && *count <= MAX_TOKENS;
+		return json_value_int64(value, count) && *count >= 0 && *count <= USAGE_MAX_TOKENS;
 	}
 	return true;
 }

@@ -3,13 +3,17 @@
  *		Keys that providers echo in their error messages.
  *
  * An adapter does not know the key of a request, so it goes by looks: better a
- * harmless word masked than a key shown.
+ * harmless word masked than a key shown.  Whoever knows the key masks it after
+ * that, however it looks.
  */
 #include "providers/redact.h"
 
 /* Shorter words cannot be keys; longer ones without a prefix probably are. */
 #define MIN_KEY_BYTES	   8
 #define MIN_BARE_KEY_BYTES 32
+
+/* So much of a key at the end of a text gives some of it away. */
+#define MIN_CUT_BYTES 4
 
 static const char *const key_prefixes[] = {
 	"sk-",
@@ -60,6 +64,33 @@ is_bare_key(const char *word, size_t length)
 			return false;
 	}
 	return length >= MIN_BARE_KEY_BYTES && letters && digits;
+}
+
+/*
+ * Length of what stands at "text" of the secret: all of it, or as much as there
+ * was room for.  What is masked already may have been any of it.
+ */
+static size_t
+secret_length(const char *text, const char *secret)
+{
+	size_t length = 0;
+
+	while (secret[length] && text[length] &&
+		   (text[length] == secret[length] || text[length] == '*'))
+		length++;
+	return secret[length] == '\0' || (text[length] == '\0' && length >= MIN_CUT_BYTES) ? length : 0;
+}
+
+void
+redact_secret(char *text, const char *secret)
+{
+	while (*text)
+	{
+		size_t length = secret_length(text, secret);
+
+		memset(text, '*', length);
+		text += Max(length, 1);
+	}
 }
 
 char *

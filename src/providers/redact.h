@@ -14,4 +14,10 @@
  */
 extern char *redact_keys(char *text);
 
+/*
+ * Overwrite, in place, every occurrence of the secret, also one that was partly
+ * overwritten before, or cut off at the end of the text.
+ */
+extern void redact_secret(char *text, const char *secret);
+
 #endif /* LLM_ROUTER_REDACT_H */

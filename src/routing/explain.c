@@ -176,7 +176,8 @@ route_nothing_eligible(const RoutePlan *plan, LlmError *error)
 bool
 explain_unknown_level(const char *name, bool is_model, LlmError *error)
 {
-	error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "unknown power level \"%s\"", name);
+	error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "unknown power level \"%s\"",
+			  error_shown_name(name));
 	if (is_model)
 		return error_hint(error, "It is the name of a model: write model => '%s'.", name);
 	return error_hint(error, "Power levels are eco, balanced and precision.");
@@ -254,7 +255,8 @@ explain_unknown_model(const Catalog *catalog, const char *name, LlmError *error)
 	const CatalogProvider *provider = provider_of_full_name(catalog, name);
 	const char			  *nearest = nearest_model(catalog, name);
 
-	error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "unknown model \"%s\"", name);
+	error_set(error, ERRCODE_INVALID_PARAMETER_VALUE, "unknown model \"%s\"",
+			  error_shown_name(name));
 	if (nearest)
 		return error_hint(error, "Did you mean \"%s\"?", nearest);
 	if (provider)

@@ -6,8 +6,8 @@
  * when a place becomes free; the engine waits for sockets and latch at once,
  * which is why this is neither a PostgreSQL semaphore nor a condition variable.
  *
- * One lock, AdmissionLock, held for a scan of at most MaxBackends integers and
- * only when somebody waits.
+ * One lock, held for a scan of MaxBackends integers, and only when somebody
+ * waits: one scan for each caller that is woken.
  */
 #include "state/admission.h"
 
@@ -113,13 +113,20 @@ waiting_before(uint64 number)
 static void
 wake_waiting(void)
 {
-	int places = admission_limit() - shared->in_use;
+	int	   places = Min(admission_limit() - shared->in_use, shared->nwaiting);
+	uint64 woken = 0; /* this number and all before it */
 
-	if (shared->nwaiting == 0 || places <= 0)
-		return;
-	for (int i = 0; i < MaxBackends; i++)
-		if (shared->number[i] != 0 && waiting_before(shared->number[i]) < places)
-			SetLatch(&ProcGlobal->allProcs[i].procLatch);
+	for (; places > 0; places--)
+	{
+		int next = -1;
+
+		for (int i = 0; i < MaxBackends; i++)
+			if (shared->number[i] > woken &&
+				(next < 0 || shared->number[i] < shared->number[next]))
+				next = i;
+		woken = shared->number[next];
+		SetLatch(&ProcGlobal->allProcs[next].procLatch);
+	}
 }
 
 static void
@@ -179,7 +186,8 @@ admission_enter(void)
 void
 admission_leave(void)
 {
-	Assert(held > 0);
+	if (held == 0)
+		return; /* admission_exit was first */
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->in_use--;
 	held--;

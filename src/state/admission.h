@@ -13,7 +13,10 @@
  */
 extern bool admission_enter(void);
 
-/* Give a place back.  Never throws. */
+/*
+ * Give a place back.  Never throws; harmless in a process that is ending, which
+ * has given its places back already.
+ */
 extern void admission_leave(void);
 
 /* Stop waiting for one.  Never throws; harmless when this process does not. */

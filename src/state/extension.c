@@ -22,6 +22,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
 #include "commands/trigger.h"
@@ -47,6 +48,8 @@ static struct
 	Oid	 owner;
 	Oid	 providers;
 	Oid	 users;
+
+	TransactionId made_by; /* that wrote the row of pg_extension */
 } extension;
 
 /* Numbers that a process starts with differ from every cache's "never read", 0. */
@@ -101,6 +104,7 @@ extension_find(void)
 		extension.owner = row->extowner;
 		extension.providers = get_relname_relid(PROVIDERS_TABLE, row->extnamespace);
 		extension.users = get_relname_relid(USERS_TABLE, row->extnamespace);
+		extension.made_by = HeapTupleHeaderGetXmin(tuple->t_data);
 		extension.found = OidIsValid(extension.providers) && OidIsValid(extension.users);
 	}
 	systable_endscan(scan);
@@ -128,6 +132,12 @@ Oid
 extension_owner(void)
 {
 	return extension_find() ? extension.owner : InvalidOid;
+}
+
+bool
+extension_is_committed(void)
+{
+	return !extension_find() || !TransactionIdIsCurrentTransactionId(extension.made_by);
 }
 
 char *

@@ -12,6 +12,12 @@ extern Oid extension_schema(void);
 extern Oid extension_owner(void);
 
 /*
+ * False within the transaction that creates or alters the extension: other
+ * processes, so the ledger's writer too, do not see the ledger's tables yet.
+ */
+extern bool extension_is_committed(void);
+
+/*
  * "schema.relation", quoted, palloc'd: for SPI statements.  Also for sequences
  * and functions.  Throws when the extension is not installed in this database.
  */

@@ -16,6 +16,7 @@
 #include "base/settings.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "state/extension.h"
 #include "state/ledger_ring.h"
 #include "state/ledger_spill.h"
 #include "state/ledger_writers.h"
@@ -102,6 +103,11 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 	if (RecoveryInProgress())
 		return refuse(error, "llm_router does not call providers on a standby",
 					  "Call on the primary: a standby cannot write the ledger.");
+
+	if (!extension_is_committed())
+		return refuse(error,
+					  "this transaction, which has not ended, created or altered the extension llm_router",
+					  "COMMIT first: until then the ledger's writer cannot see the ledger.");
 
 	if (!exit_registered)
 	{
@@ -192,7 +198,7 @@ settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	ledger_record_queue(slot);
 	*position = record->position;
-	if (queue->writer_state == WRITER_NONE)
+	if (queue->writer_pid == 0)
 		wake = ledger_ring->launcher_process;
 	else if (queue->writer_sleeps)
 	{
@@ -204,17 +210,7 @@ settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
 	open_records--;
 }
 
-void
-ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome)
-{
-	LedgerRecord *record = ticket_record(ticket);
-
-	if (record == NULL)
-		return;
-	Assert(record->attempt > 0);
-	settle_record(ticket->slot, outcome, &ticket->position);
-}
-
+/* End an open record that nobody will read. */
 static void
 release_record(int32 slot)
 {
@@ -228,11 +224,21 @@ release_record(int32 slot)
 	open_records--;
 }
 
+/* End an open record, as a row unless no attempt was noted. */
+static void
+end_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
+{
+	if (ledger_record(slot)->attempt > 0)
+		settle_record(slot, outcome, position);
+	else
+		release_record(slot);
+}
+
 void
-ledger_release(LedgerTicket *ticket)
+ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome)
 {
 	if (ticket_record(ticket) != NULL)
-		release_record(ticket->slot);
+		end_record(ticket->slot, outcome, &ticket->position);
 }
 
 bool
@@ -266,13 +272,8 @@ abandon_record(int32 slot)
 	};
 	uint64 position;
 
-	if (record->attempt == 0)
-	{
-		release_record(slot);
-		return;
-	}
 	outcome.response_time_ms = (GetCurrentTimestamp() - record->started_at) / 1000;
-	settle_record(slot, &outcome, &position);
+	end_record(slot, &outcome, &position);
 }
 
 static void

@@ -91,8 +91,9 @@ typedef enum LedgerProgress
  * Make sure that this database has a writer, and reserve room.  LEDGER_WAIT
  * while the writer starts or the ring is full; the caller bounds that by its
  * deadline.  Refused with LR010 when llm_router is not preloaded, the server is
- * in recovery, or no worker slot can be had within five seconds of the first
- * question of this call (since is when it asked first).
+ * in recovery, this transaction has created the extension, or no worker slot can
+ * be had within five seconds of the first question of this call (since is when
+ * it asked first).
  */
 extern PGDLLEXPORT LedgerProgress ledger_reserve(const LedgerRequest *request, TimestampTz since,
 												 LedgerTicket *ticket, LlmError *error);
@@ -101,13 +102,11 @@ extern PGDLLEXPORT LedgerProgress ledger_reserve(const LedgerRequest *request, T
 extern PGDLLEXPORT void ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt);
 
 /*
- * End the reservation with a record for the writer.  Never throws, never
- * allocates; ending an ended ticket does nothing.
+ * End the reservation with a record for the writer, or without one when no
+ * attempt was noted.  Never throws, never allocates; ending an ended ticket does
+ * nothing.
  */
 extern PGDLLEXPORT void ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome);
-
-/* End the reservation without a record: nothing was sent. */
-extern PGDLLEXPORT void ledger_release(LedgerTicket *ticket);
 
 /*
  * Whether the settled record has been committed (or put into quarantine).

@@ -165,7 +165,7 @@ queue_find_place(void)
 		LedgerQueue *queue = &ledger_ring->queues[i];
 
 		if (queue->length == 0 && queue->open == 0 && queue->holder == LEDGER_NONE &&
-			queue->writer_state == WRITER_NONE)
+			(queue->writer_state == WRITER_NONE || queue->writer_state == WRITER_FAILED))
 			idle = queue;
 	}
 	return idle;

@@ -74,7 +74,8 @@ typedef enum LedgerWriterState
 {
 	WRITER_NONE,
 	WRITER_STARTING, /* asked for; writer_since says when */
-	WRITER_READY
+	WRITER_READY,
+	WRITER_FAILED /* the last one ended before it was ready */
 } LedgerWriterState;
 
 /* One database's queue.  Protected by the ledger's lock, as all here. */

@@ -4,8 +4,10 @@
  *
  * A database has at most one writer.  Its queue's writer_state goes from none
  * to starting when somebody asks the postmaster for the worker, to ready when
- * the worker is connected, and back to none when it leaves or dies.  A start
- * that comes to nothing (the worker could not connect) is forgotten after
+ * the worker is connected, and back to none when it leaves or dies.  One that
+ * dies before it is ready leaves failed, and the next may be asked for after
+ * RESTART_MS: what is wrong must not make processes, and lines in the log, as
+ * fast as the machine can.  A start of which nothing is heard is forgotten after
  * START_TIMEOUT_MS.  Two that ask at once: the lock lets the first through.
  *
  * Writers are started by the calls that need them, and by the launcher for
@@ -23,6 +25,7 @@
 #include "utils/wait_event.h"
 
 #define START_TIMEOUT_MS	5000
+#define RESTART_MS			1000
 #define KEEP_OUT_TIMEOUT_MS 5000
 #define KEEP_OUT_POLL_MS	50
 #define TOLD_POLL_MS		50
@@ -47,11 +50,23 @@ register_worker(Oid database, BackgroundWorker *worker)
 			 "llm_router ledger writer for database %u", database);
 }
 
+/* Whether a writer may be asked for.  Lock held. */
 static bool
-start_has_failed(const LedgerQueue *queue, TimestampTz now)
+may_start(const LedgerQueue *queue, TimestampTz now)
 {
-	return queue->writer_state == WRITER_STARTING && queue->writer_pid == 0 &&
-		   TimestampDifferenceExceeds(queue->writer_since, now, START_TIMEOUT_MS);
+	if (queue->holder != LEDGER_NONE || queue->writer_pid != 0)
+		return false;
+	switch (queue->writer_state)
+	{
+		case WRITER_STARTING:
+			return TimestampDifferenceExceeds(queue->writer_since, now, START_TIMEOUT_MS);
+		case WRITER_FAILED:
+			return TimestampDifferenceExceeds(queue->writer_since, now, RESTART_MS);
+		case WRITER_NONE:
+		case WRITER_READY:
+			break;
+	}
+	return true;
 }
 
 static int
@@ -60,7 +75,8 @@ writers_count(void)
 	int n = 0;
 
 	for (int i = 0; i < LEDGER_MAX_QUEUES; i++)
-		if (ledger_ring->queues[i].writer_state != WRITER_NONE)
+		if (ledger_ring->queues[i].writer_state == WRITER_STARTING ||
+			ledger_ring->queues[i].writer_state == WRITER_READY)
 			n++;
 	return n;
 }
@@ -118,8 +134,7 @@ claim_start(Oid database, bool *full)
 	*full = false;
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_get(database);
-	if (queue != NULL && queue->holder == LEDGER_NONE &&
-		(queue->writer_state == WRITER_NONE || start_has_failed(queue, now)))
+	if (queue != NULL && may_start(queue, now))
 	{
 		queue->writer_state = WRITER_NONE;
 		*full = writers_count() >= setting_max_workers;
@@ -170,16 +185,15 @@ bool
 ledger_writer_is_missing(const LedgerQueue *queue)
 {
 	return queue->database != InvalidOid && queue->length > 0 &&
-		   queue->holder == LEDGER_NONE &&
-		   (queue->writer_state == WRITER_NONE ||
-			start_has_failed(queue, GetCurrentTimestamp()));
+		   queue->holder == LEDGER_NONE && queue->writer_pid == 0;
 }
 
 /* The database has no writer from now on.  Lock held. */
 static void
 leave_queue(LedgerQueue *queue)
 {
-	queue->writer_state = WRITER_NONE;
+	queue->writer_state = queue->writer_state == WRITER_READY ? WRITER_NONE : WRITER_FAILED;
+	queue->writer_since = GetCurrentTimestamp();
 	queue->writer_pid = 0;
 	queue->writer_process = LEDGER_NONE;
 	queue->writer_should_leave = false;
@@ -208,7 +222,9 @@ ledger_writer_attach(Oid database)
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_get(database);
-	if (queue != NULL && queue->writer_pid == 0 && queue->holder == LEDGER_NONE)
+	if (queue != NULL && queue->writer_pid == 0 && queue->holder != LEDGER_NONE)
+		queue->writer_state = WRITER_NONE; /* asked for again when it lets go */
+	else if (queue != NULL && queue->writer_pid == 0)
 	{
 		attached_queue = queue;
 		queue->writer_state = WRITER_STARTING;
@@ -298,7 +314,7 @@ keep_out_try(Oid database)
 	if (queue != NULL)
 	{
 		queue->holder = compat_my_proc_number();
-		alone = queue->writer_state == WRITER_NONE;
+		alone = queue->writer_pid == 0; /* one that starts now finds the holder */
 		queue->writer_should_leave = !alone;
 		ledger_wake(queue->writer_process);
 	}

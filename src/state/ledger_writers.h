@@ -15,7 +15,7 @@
  */
 extern bool ledger_writer_start(Oid database);
 
-/* Whether a database needs one: it has records, no writer, and nobody holds it. */
+/* Whether a database needs one: it has records, no writer yet, and nobody holds it. */
 extern bool ledger_writer_is_missing(const LedgerQueue *queue);
 
 /*

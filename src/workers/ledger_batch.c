@@ -39,26 +39,27 @@
 /* A key of the rollup, in the order in which rows are locked: always the same. */
 #define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status"
 
-/* Counters of the rollup that are sums. */
+/* Counters of the rollup, and what one row adds to them. */
 static const char *const rollup_sums[][2] = {
-	{ "requests", "count(*) FILTER (WHERE is_final)" },
-	{ "attempts", "coalesce(sum(attempts) FILTER (WHERE is_final), 0)" },
-	{ "fallbacks", "count(*) FILTER (WHERE is_final AND attempts > 1)" },
-	{ "errors", "count(*) FILTER (WHERE is_final AND status <> 'ok')" },
-	{ "input_tokens", "coalesce(sum(input_tokens), 0)" },
-	{ "cached_input_tokens", "coalesce(sum(cached_input_tokens), 0)" },
-	{ "cache_write_tokens", "coalesce(sum(cache_write_tokens), 0)" },
-	{ "output_tokens", "coalesce(sum(output_tokens), 0)" },
-	{ "reasoning_tokens", "coalesce(sum(reasoning_tokens), 0)" },
-	{ "total_cost", "coalesce(sum(total_cost), 0)" },
-	{ "unknown_cost_requests", "count(*) FILTER (WHERE total_cost IS NULL)" },
-	{ "latency_sum_ms", "coalesce(sum(response_time_ms) FILTER (WHERE is_final), 0)" },
+	{ "requests", "is_final::integer" },
+	{ "attempts", "CASE WHEN is_final THEN attempts ELSE 0 END" },
+	{ "fallbacks", "(is_final AND attempts > 1)::integer" },
+	{ "errors", "(is_final AND status <> 'ok')::integer" },
+	{ "input_tokens", "coalesce(input_tokens, 0)" },
+	{ "cached_input_tokens", "coalesce(cached_input_tokens, 0)" },
+	{ "cache_write_tokens", "coalesce(cache_write_tokens, 0)" },
+	{ "output_tokens", "coalesce(output_tokens, 0)" },
+	{ "reasoning_tokens", "coalesce(reasoning_tokens, 0)" },
+	{ "total_cost", "coalesce(total_cost, 0)" },
+	{ "unknown_cost_requests", "(total_cost IS NULL)::integer" },
+	{ "latency_sum_ms", "CASE WHEN is_final THEN response_time_ms ELSE 0 END" },
 };
 
 typedef BatchResult (*BatchWork)(const LedgerBatch *batch, const void *argument);
 
-static SPIPlanPtr ring_plan;  /* rows from the ring */
-static SPIPlanPtr lines_plan; /* rows from $1, a JSON array */
+static SPIPlanPtr ring_plan;   /* rows from the ring */
+static SPIPlanPtr single_plan; /* one row from the ring */
+static SPIPlanPtr lines_plan;  /* rows from $1, a JSON array */
 static TupleDesc  batch_tupdesc;
 
 /* ------------------------------------------------------------------------
@@ -87,8 +88,12 @@ append_insert(StringInfo sql, const char *source, const char *on_conflict)
 					 values.data, source, on_conflict);
 }
 
+/*
+ * A single row is added as it is: setting up an aggregation takes longer than
+ * all the rest of the statement.
+ */
 static void
-append_rollup(StringInfo sql, const char *rows)
+append_rollup(StringInfo sql, const char *rows, bool single)
 {
 	StringInfoData names;
 	StringInfoData sums;
@@ -102,24 +107,25 @@ append_rollup(StringInfo sql, const char *rows)
 		const char *name = rollup_sums[i][0];
 
 		appendStringInfo(&names, ", %s", name);
-		appendStringInfo(&sums, ", %s", rollup_sums[i][1]);
+		appendStringInfo(&sums, single ? ", %s" : ", sum(%s)", rollup_sums[i][1]);
 		appendStringInfo(&additions, "%s = r.%s + excluded.%s, ", name, name, name);
 	}
 	appendStringInfo(sql,
 					 "INSERT INTO %s AS r (" ROLLUP_KEY "%s, latency_histogram)"
 					 " SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id, provider,"
-					 " model, power_level, used_byok, status%s,"
-					 " coalesce(%s(array_agg(response_time_ms) FILTER (WHERE is_final)), '{}')"
-					 " FROM %s GROUP BY " ROLLUP_KEY " ORDER BY " ROLLUP_KEY
+					 " model, power_level, used_byok, status%s, coalesce(%s(%s), '{}') FROM %s%s"
 					 " ON CONFLICT (" ROLLUP_KEY ") DO UPDATE SET %s"
 					 " latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
 					 extension_table("llm_usage_rollup"), names.data, sums.data,
-					 extension_table("llm_latency_histogram"), rows, additions.data,
-					 extension_table("llm_latency_histogram_add"));
+					 extension_table("llm_latency_histogram"),
+					 single ? "CASE WHEN is_final THEN ARRAY[response_time_ms] END"
+							: "array_agg(response_time_ms) FILTER (WHERE is_final)",
+					 rows, single ? "" : " GROUP BY " ROLLUP_KEY " ORDER BY " ROLLUP_KEY,
+					 additions.data, extension_table("llm_latency_histogram_add"));
 }
 
 static SPIPlanPtr
-prepare(const char *source, const char *on_conflict, int nargs, Oid *types)
+prepare(const char *source, const char *on_conflict, bool single, int nargs, Oid *types)
 {
 	StringInfoData sql;
 	SPIPlanPtr	   plan;
@@ -128,7 +134,7 @@ prepare(const char *source, const char *on_conflict, int nargs, Oid *types)
 	appendStringInfoString(&sql, "WITH written AS (");
 	append_insert(&sql, source, on_conflict);
 	appendStringInfoString(&sql, ") ");
-	append_rollup(&sql, "written");
+	append_rollup(&sql, "written", single);
 	plan = SPI_prepare(sql.data, nargs, types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare the ledger's insert: %s",
@@ -139,11 +145,14 @@ prepare(const char *source, const char *on_conflict, int nargs, Oid *types)
 static void
 forget_plans(void)
 {
-	if (ring_plan != NULL)
-		SPI_freeplan(ring_plan);
-	if (lines_plan != NULL)
-		SPI_freeplan(lines_plan);
-	ring_plan = lines_plan = NULL;
+	SPIPlanPtr *const plans[] = { &ring_plan, &single_plan, &lines_plan };
+
+	for (int i = 0; i < (int) lengthof(plans); i++)
+	{
+		if (*plans[i] != NULL)
+			SPI_freeplan(*plans[i]);
+		*plans[i] = NULL;
+	}
 }
 
 /* ------------------------------------------------------------------------
@@ -193,6 +202,7 @@ static void
 write_ring(const LedgerBatch *batch)
 {
 	TimestampTz *times = palloc(batch->n * sizeof(TimestampTz));
+	SPIPlanPtr	*plan = batch->n == 1 ? &single_plan : &ring_plan;
 
 	for (int i = 0; i < batch->n; i++)
 		times[i] = ledger_record(batch->blocks[i])->started_at;
@@ -200,9 +210,9 @@ write_ring(const LedgerBatch *batch)
 	if (batch_tupdesc == NULL)
 		make_tupdesc();
 	register_batch(batch);
-	if (ring_plan == NULL)
-		ring_plan = prepare(BATCH_RELATION, "", 0, NULL);
-	if (SPI_execute_plan(ring_plan, NULL, NULL, false, 0) < 0)
+	if (*plan == NULL)
+		*plan = prepare(BATCH_RELATION, "", batch->n == 1, 0, NULL);
+	if (SPI_execute_plan(*plan, NULL, NULL, false, 0) < 0)
 		elog(ERROR, "could not execute the ledger's insert");
 }
 
@@ -255,7 +265,7 @@ write_lines(const LedgerBatch *batch)
 	if (lines_plan == NULL)
 		lines_plan = prepare(psprintf("jsonb_populate_recordset(NULL::%s, $1::jsonb)",
 									  extension_table("llm_usage_logs")),
-							 "ON CONFLICT DO NOTHING", 1, types);
+							 "ON CONFLICT DO NOTHING", false, 1, types);
 	if (SPI_execute_plan(lines_plan, &json, NULL, false, 0) < 0)
 		elog(ERROR, "could not execute the ledger's insert");
 }
@@ -318,6 +328,9 @@ run_as_owner(BatchWork work, const LedgerBatch *batch, const void *argument)
 		result = work(batch, argument);
 		SPI_finish();
 		owner_leave(&guard);
+
+		/* Callers get their answers for it, whatever synchronous_commit says. */
+		ForceSyncCommit();
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

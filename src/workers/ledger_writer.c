@@ -406,7 +406,8 @@ llm_router_ledger_writer_main(Datum arg)
 	if (!ledger_writer_attach(database))
 		proc_exit(0);
 
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	/* Sessions that are there may call after ALLOW_CONNECTIONS false. */
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
 	fix_settings();
 	batch_context = AllocSetContextCreate(TopMemoryContext, "llm_router ledger batch",
 										  ALLOCSET_DEFAULT_SIZES);

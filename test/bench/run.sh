@@ -14,6 +14,8 @@ for program in mock floor_client; do
     cc -std=gnu11 -O2 -Wall -Wextra -Werror -o "$build/$program" "$PROJECT/test/bench/$program.c" -lcurl -lpthread
 done
 
+make -s -C "$PROJECT/test/modules/routing" PG_CONFIG="$(find_pg_config)"
+
 config=$build/postgresql.conf
 cat >"$config" <<'CONF'
 fsync = on

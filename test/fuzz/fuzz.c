@@ -71,10 +71,7 @@ try_response(const uint8_t *data, size_t size)
 
 	format->parse_chat(&endpoint, &wire, &reply);
 	if (reply.outcome == OUTCOME_OK)
-	{
-		chat_response_text(reply.answer.completion);
-		chat_response_annotate(reply.answer.completion, reply.answer.completion);
-	}
+		chat_response_text(JsonbValueToJsonb(pushJsonbValue(&reply.answer.completion, WJB_END_OBJECT, NULL)));
 	else if (reply.message && strlen(reply.message) > 500)
 		finding("a message of more than 500 bytes");
 	if (reply.retry_after_ms == 0 || reply.retry_after_ms < -1)

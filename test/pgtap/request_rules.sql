@@ -1,7 +1,7 @@
 -- llm_providers.request_rules and check_path: every member, right and wrong.
 
 BEGIN;
-SELECT plan(48);
+SELECT plan(54);
 
 SELECT lives_ok(format('SELECT llm_request_rules_valid(%L)', rules), 'accepts ' || rules)
 FROM unnest(ARRAY[
@@ -10,6 +10,7 @@ FROM unnest(ARRAY[
 	'{"developer_role": "keep", "reasoning_models": true}',
 	'{"rename": {"seed": "random_seed"}}',
 	'{"drop": ["n", "user"], "only": ["model", "messages"], "drop_message_fields": []}',
+	'{"keep_message_fields": ["reasoning_content"], "max_top_logprobs": 20}',
 	'{"max_temperature": 1.5, "max_n": 128, "tool_call_id_length": 9}',
 	'{"stop_as_array": true, "logprobs_as_integer": false, "image_detail": false, "stream_usage": true}',
 	'{"reasoning_efforts": ["low", "high"]}',
@@ -23,6 +24,7 @@ FROM unnest(ARRAY[
 	'{"rename": ["seed"]}', '{"rename": {"seed": 1}}', '{"rename": {"seed": ""}}',
 	'{"drop": "n"}', '{"drop": [1]}', '{"only": [""]}', '{"drop_message_fields": {}}',
 	'{"max_temperature": "1.5"}', '{"max_temperature": -1}',
+	'{"keep_message_fields": true}', '{"max_top_logprobs": 0}', '{"max_top_logprobs": 21}',
 	'{"max_n": 0}', '{"max_n": 1.5}', '{"tool_call_id_length": 3}', '{"tool_call_id_length": 65}',
 	'{"reasoning_efforts": "low"}', '{"image_detail": 0}',
 	'{"headers": ["a"]}', '{"headers": {"A B": "c"}}', '{"headers": {"a": "b\r\nc: d"}}', '{"headers": {"a": 1}}', '{"headers": {"a": ""}}',
@@ -41,6 +43,8 @@ FROM (VALUES
 	('https://evil.com/api.example.com', 'https://api.example.com/v1', false),
 	('http://api.example.com/check', 'https://api.example.com/v1', false),
 	('https://com/check', 'https://api.example.com/v1', false),
+	('https://203.0.113.9/check', 'https://203.0.113.9/v1', true),
+	('https://113.9/check', 'https://203.0.113.9/v1', false),
 	('models', 'https://api.example.com/v1', false)) AS v (check_path, base_url, valid);
 
 SELECT * FROM finish();

@@ -170,7 +170,7 @@ DIALECTS = (
     Dialect(
         name="openrouter", prefixes=("/openrouter/api/v1",), error=_openrouter_error, model_list=_openrouter_models,
         schema=_schema(_OPENAI, without=(*_OPENAI_ONLY, "n"),
-                       also={"metadata": dict[str, str], "top_k": int, "top_a": float, "min_p": float,
+                       also={"metadata": dict[str, str], "modalities": List[str], "verbosity": str, "top_k": int, "top_a": float, "min_p": float,
                              "repetition_penalty": float, "models": List[str], "provider": dict[str, Any],
                              "plugins": List[dict[str, Any]], "session_id": str, "reasoning": dict[str, Any]},
                        ignores_unknown=True),
@@ -205,7 +205,9 @@ DIALECTS = (
         rules=(*_COMMON, rules.stops_are_few, _WITHOUT_DEVELOPER, rules.huggingface_image_detail,
                rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 5), **_LIMITS, **_PENALTIES))),
     Dialect(
-        name="local", prefixes=("/local/v1",), needs_key=False, schema=_schema(_OPENAI, ignores_unknown=True),
+        name="local", prefixes=("/local/v1",), needs_key=False,
+        schema=_schema(_OPENAI, also={"top_k": int, "min_p": float, "repetition_penalty": float,
+                                      "reasoning": dict[str, Any]}, ignores_unknown=True),
         models=("SmolLM2-135M-Instruct",), rules=(*_COMMON, rules.within(temperature=(0.0, None), **_LIMITS))),
 )
 

@@ -69,7 +69,7 @@ LlmRouterTest::sql($node, 'SELECT ledger_test_settle_twice()');
 LedgerTest::has_rows($node, 'twice', 'ok', 1, 'a ticket that is settled twice makes one row');
 LlmRouterTest::sql($node, 'SELECT ledger_test_release()');
 LlmRouterTest::sql($node, LedgerTest::call('after'));
-LedgerTest::has_rows($node, 'released', 'ok', 0, 'a released ticket makes none');
+LedgerTest::has_rows($node, 'released', 'ok', 0, 'a ticket without an attempt makes none');
 
 LlmRouterTest::sql($node, 'SET llm_router.ledger_wait = off; ' . LedgerTest::call('nowait') . ' FROM generate_series(1, 100)');
 LedgerTest::has_rows($node, 'nowait', 'ok', 100, 'without ledger_wait the rows come as well');

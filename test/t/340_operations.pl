@@ -60,6 +60,29 @@ subtest 'calls above max_concurrency wait, and fail with LR004 after concurrency
 	reload_with('llm_router.max_concurrency', -1);
 };
 
+subtest 'calls that wait enter in the order of their coming' => sub {
+	reload_with('llm_router.max_concurrency', 1);
+	$provider->reset;
+	$provider->script({ hang => 'before_headers' });
+	my @sessions;
+	my @pids;
+	foreach my $prompt (qw(first second third fourth))
+	{
+		my $session = $node->background_psql('postgres', on_error_stop => 0);
+		push @pids, scalar $session->query('SELECT pg_backend_pid()');
+		push @sessions, $session;
+		$session->query_until(qr/started/, "\\echo started\nSELECT llm_ask('$prompt');\n");
+		LlmRouterTest::wait_for_sql($node, "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pids[-1]");
+	}
+	$provider->wait_for_requests(1);
+	sql("SELECT pg_cancel_backend($pids[2]), pg_cancel_backend($pids[0])");
+	$provider->wait_for_requests(3);
+	is(join(' ', map { $_->{body}{messages}[0]{content} } $provider->requests), 'first second fourth',
+		'without the one that was cancelled');
+	$_->{run}->kill_kill foreach @sessions;
+	reload_with('llm_router.max_concurrency', -1);
+};
+
 subtest 'a real forward proxy' => sub {
 	my $tinyproxy = (grep { -x $_ } '/usr/bin/tinyproxy', '/usr/sbin/tinyproxy')[0]
 	  or plan skip_all => 'tinyproxy is not installed';
@@ -102,6 +125,8 @@ subtest 'a standby says that it cannot record' => sub {
 	is(scalar($provider->requests), 0, 'nothing was sent');
 	is(LlmRouterTest::sql($standby, "SELECT count(*) FROM llm_route('[{\"role\": \"user\", \"content\": \"Hi\"}]') WHERE eligible"), 1,
 		'llm_route works there');
+	is(LlmRouterTest::sql($standby, "SELECT status FROM llm_doctor() WHERE check_name = 'launcher'"), 'ok',
+		'llm_doctor does not miss the launcher');
 	$standby->promote;
 	is(LlmRouterTest::sql($standby, "SELECT llm_ask('Promoted')"), 'You said: Promoted', 'after promotion it calls');
 	is(LlmRouterTest::sql($standby, "SELECT count(*) FROM llm_usage_logs"), 1, 'and records');

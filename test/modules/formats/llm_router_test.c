@@ -24,7 +24,6 @@ PG_FUNCTION_INFO_V1(test_cost);
 PG_FUNCTION_INFO_V1(test_reported_cost);
 PG_FUNCTION_INFO_V1(test_origin);
 PG_FUNCTION_INFO_V1(test_text);
-PG_FUNCTION_INFO_V1(test_annotate);
 
 #define TEST_BASE_URL "https://api.example.com/v1"
 
@@ -229,7 +228,8 @@ test_parse(PG_FUNCTION_ARGS)
 	if (reply.outcome == OUTCOME_OK)
 	{
 		push_text(&state, "finish_reason", reply.answer.finish_reason);
-		push_jsonb(&state, "completion", reply.answer.completion);
+		push_jsonb(&state, "completion",
+				   JsonbValueToJsonb(pushJsonbValue(&reply.answer.completion, WJB_END_OBJECT, NULL)));
 	}
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
@@ -309,11 +309,4 @@ test_text(PG_FUNCTION_ARGS)
 	if (answer == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(answer);
-}
-
-/* test_annotate(completion jsonb, router jsonb) returns jsonb. */
-Datum
-test_annotate(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_JSONB_P(chat_response_annotate(PG_GETARG_JSONB_P(0), PG_GETARG_JSONB_P(1)));
 }

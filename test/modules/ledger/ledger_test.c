@@ -57,7 +57,7 @@ reserve(const pg_uuid_t *id, const char *user_id, const char *tags)
 			case LEDGER_READY:
 				return ticket;
 			case LEDGER_REFUSED:
-				ereport(ERROR, (errcode(error.sqlstate), errmsg("%s", error.message), errhint("%s", error.hint)));
+				error_throw(&error);
 				break;
 			case LEDGER_WAIT:
 				wait_a_moment(POLL_MS);
@@ -172,7 +172,7 @@ ledger_test_call(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(id);
 }
 
-/* A ticket that is settled, settled again and released makes one row. */
+/* A ticket that is settled twice makes one row. */
 Datum
 ledger_test_settle_twice(PG_FUNCTION_ARGS)
 {
@@ -183,18 +183,18 @@ ledger_test_settle_twice(PG_FUNCTION_ARGS)
 	begin_attempt(&ticket, GetCurrentTimestamp());
 	ledger_settle(&ticket, &outcome);
 	ledger_settle(&ticket, &outcome);
-	ledger_release(&ticket);
 	wait_for_commit(&ticket);
 	PG_RETURN_VOID();
 }
 
-/* A ticket that is released makes none. */
+/* A ticket without an attempt makes none. */
 Datum
 ledger_test_release(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t	 id = { { 1 } };
-	LedgerTicket ticket = reserve(&id, "released", NULL);
+	pg_uuid_t	  id = { { 1 } };
+	LedgerTicket  ticket = reserve(&id, "released", NULL);
+	LedgerOutcome outcome = make_outcome(LEDGER_CANCELLED);
 
-	ledger_release(&ticket);
+	ledger_settle(&ticket, &outcome);
 	PG_RETURN_VOID();
 }

@@ -63,7 +63,13 @@ make_catalog(int nproviders, int nmodels, int nrules)
 			.name = psprintf("m%d", i),
 			.power_level = level,
 			.enabled = true,
-			.prices = { .input = 1000 + i, .cached_input = PRICE_UNKNOWN, .cache_write = PRICE_UNKNOWN, .output = 4000 + i, .long_input = PRICE_UNKNOWN, .long_cached_input = PRICE_UNKNOWN, .long_output = PRICE_UNKNOWN },
+			.prices = { .input = 1000 + i,
+						.cached_input = PRICE_UNKNOWN,
+						.cache_write = PRICE_UNKNOWN,
+						.output = 4000 + i,
+						.long_input = PRICE_UNKNOWN,
+						.long_cached_input = PRICE_UNKNOWN,
+						.long_output = PRICE_UNKNOWN },
 			.context_window = 128000,
 			.max_output_tokens = 16384,
 			.retires_on = DATEVAL_NOEND,
@@ -148,11 +154,11 @@ test_plan(PG_FUNCTION_ARGS)
 	for (int i = 0; i < plan.nentries; i++)
 	{
 		const PlanEntry *entry = &plan.entries[i];
+		const char		*key = !entry->eligible ? "not" : entry->used_byok ? "user"
+																		   : "platform";
 
-		lines[i] = CStringGetTextDatum(psprintf("%s/%s %s: %s", entry->model->provider->name, entry->model->name,
-												!entry->eligible   ? "not"
-												: entry->used_byok ? "user"
-																   : "platform",
+		lines[i] = CStringGetTextDatum(psprintf("%s/%s %s: %s", entry->model->provider->name,
+												entry->model->name, key,
 												route_reason(&plan, entry)));
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(lines, plan.nentries, TEXTOID, -1, false, TYPALIGN_INT));
@@ -249,13 +255,13 @@ plan_from_array(ArrayType *array)
 Datum
 test_retry(PG_FUNCTION_ARGS)
 {
-	RoutePlan	  plan = plan_from_array(PG_GETARG_ARRAYTYPE_P(1));
-	RetryState	  state = {
-		   .attempts = PG_GETARG_INT32(5),
-		   .max_attempts = 10,
-		   .tries_of_entry = PG_GETARG_INT32(2),
-		   .remaining_ms = PG_GETARG_INT32(4),
-		   .random = PG_GETARG_FLOAT8(7),
+	RoutePlan  plan = plan_from_array(PG_GETARG_ARRAYTYPE_P(1));
+	RetryState state = {
+		.attempts = PG_GETARG_INT32(5),
+		.max_attempts = 10,
+		.tries_of_entry = PG_GETARG_INT32(2),
+		.remaining_ms = PG_GETARG_INT32(4),
+		.random = PG_GETARG_FLOAT8(7),
 	};
 	RetryDecision next = retry_decide(&plan, &state,
 									  outcome_from_name(text_to_cstring(PG_GETARG_TEXT_PP(0))),

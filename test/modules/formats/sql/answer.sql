@@ -53,4 +53,5 @@ SELECT test_text('{"choices":[{"message":{"content":"a"}},{"message":{"content":
 	   test_text('{"choices":[{"message":{"content":[{"type":"text","text":"a"},{"type":"x"},{"type":"text","text":"b"}]}}]}'),
 	   test_text('{"choices":[{"message":{"content":null,"refusal":"no"}}]}'),
 	   test_text('{"choices":[{"message":{"content":null}}]}'), test_text('{"error":{}}'), test_text('5'), test_text('{"choices":[5]}');
-SELECT test_annotate('{"id":"a","llm_router":"fake"}', '{"provider":"p"}');
+-- The member that the router adds cannot be forged.
+SELECT test_parse(200, '{}', '{"llm_router":"fake","choices":[{"message":{"content":"x"}}]}')->'completion' ? 'llm_router';

@@ -28,6 +28,8 @@ SELECT test_build('{"max_n":1}', 'm', :'hi', '{"n":3}');
 SELECT test_build('{"max_n":4}', 'm', :'hi', '{"n":8}');
 SELECT test_build('{"stop_as_array":true}', 'm', :'hi', '{"stop":"x"}');
 SELECT test_build('{"stop_as_array":true}', 'm', :'hi', '{"stop":["x","y"]}');
+SELECT test_build('{"max_top_logprobs":5}', 'm', :'hi', '{"logprobs":true,"top_logprobs":20}');
+SELECT test_build('{"max_top_logprobs":5}', 'm', :'hi', '{"logprobs":true,"top_logprobs":3}');
 SELECT test_build('{"logprobs_as_integer":true}', 'm', :'hi', '{"logprobs":true,"top_logprobs":5}');
 SELECT test_build('{"logprobs_as_integer":true}', 'm', :'hi', '{"logprobs":true}');
 SELECT test_build('{"logprobs_as_integer":true}', 'm', :'hi', '{"logprobs":false}');
@@ -43,8 +45,14 @@ SELECT test_build('{"reasoning_models":true}', 'o3', :'hi', '{"tools":[{"type":"
 SELECT test_build('{}', 'm', '[{"role":"developer","content":"d"},{"role":"user","content":"u"}]');
 SELECT test_build('{"developer_role":"keep"}', 'm', '[{"role":"developer","content":"d"}]');
 SELECT test_build('{"drop_message_fields":["name","refusal"]}', 'm', '[{"role":"user","name":"n","content":"u"},{"role":"assistant","content":"a","refusal":null,"tool_calls":[],"audio":null}]');
+SELECT test_build('{"drop_message_fields":["refusal"]}', 'm', '[{"role":"assistant","content":null,"refusal":"No."},{"role":"assistant","content":"a","refusal":"No."}]');
 SELECT test_build('{"image_detail":false}', 'm', '[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a/b.png","detail":"low"}}]}]');
 SELECT test_build('{}', 'm', '[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a/b.png","detail":"low"}}]}]');
+
+-- What answers have more than requests: out, unless a provider takes it back; the position of a tool call.
+SELECT test_build('{}', 'm', '[{"role":"assistant","content":"a","annotations":[],"reasoning":"r","reasoning_content":"r","reasoning_details":[{"text":"r"}]}]');
+SELECT test_build('{"keep_message_fields":["reasoning","reasoning_details"]}', 'm', '[{"role":"assistant","content":"a","annotations":[],"reasoning":"r","reasoning_content":"r","reasoning_details":[{"text":"r"}]}]');
+SELECT test_build('{}', 'm', '[{"role":"assistant","tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}]');
 
 -- Tool call ids of a fixed length: call and result keep matching, ids that fit stay.
 SELECT test_build('{"tool_call_id_length":9}', 'm',
@@ -53,6 +61,7 @@ SELECT test_build('{"tool_call_id_length":9}', 'm',
 
 -- extra comes last and wins over parameters.
 SELECT test_build('{"only":["seed"]}', 'm', :'hi', '{"seed":1,"max_tokens":5,"router":{"extra":{"seed":2,"max_tokens":7,"provider":{"order":["a"]}}}}');
+SELECT test_build('{"rename":{"seed":"random_seed"}}', 'm', :'hi', '{"seed":1,"router":{"extra":{"random_seed":2}}}');
 
 -- The check of a key, and constant headers.
 SELECT test_check('{"headers":{"HTTP-Referer":"https://example.com"}}');

@@ -27,6 +27,9 @@ FROM (VALUES
 	(402, '{"error":{"code":402,"message":"Insufficient credits"}}'),
 	(402, '{"error":{"code":402,"message":"Busy","metadata":{"limit_source":"openrouter_in_flight_budget"}}}'),
 	(403, '{"error":{"code":403,"message":"Flagged","metadata":{"reasons":["violence"],"flagged_input":"…"}}}'),
+	(403, '{"error":{"code":403,"message":"No.","metadata":{"error_type":"content_policy_violation"}}}'),
+	(403, '{"error":{"code":403,"message":"No.","metadata":{"error_type":"refusal"}}}'),
+	(403, '{"error":{"code":403,"message":"Not allowed","metadata":{"error_type":"permission_denied"}}}'),
 	(403, '{"error":{"code":403,"message":"Not allowed"}}'),
 	(200, '{"error":{"code":429,"message":"Upstream is busy","metadata":{"error_type":"rate_limit_exceeded"}}}'),
 	(200, '{"error":{"code":502,"message":"Upstream failed"}}'),
@@ -49,6 +52,8 @@ FROM (VALUES
 	(401, '{"error":"Invalid username or password."}'),
 	(400, '{"error":{"message":"The requested model ''x'' is not supported by any provider you have enabled.","code":"model_not_supported"}}'),
 	(402, '{"error":"You have exceeded your monthly included credits for Inference Providers."}'),
+	(200, '{"error":"inputs must be text","error_type":"validation"}'),
+	(200, '{"error":"Model is overloaded","error_type":"overloaded"}'),
 	-- Google's compatible endpoint, llama.cpp, and what is hardly an answer
 	(400, '[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}]'),
 	(400, '{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}'),

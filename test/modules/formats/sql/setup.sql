@@ -10,4 +10,3 @@ CREATE FUNCTION test_cost(numeric, numeric, numeric, numeric, numeric, numeric, 
 CREATE FUNCTION test_reported_cost(numeric) RETURNS text LANGUAGE c STRICT AS :'module';
 CREATE FUNCTION test_origin(text) RETURNS text LANGUAGE c STRICT AS :'module';
 CREATE FUNCTION test_text(jsonb) RETURNS text LANGUAGE c STRICT AS :'module';
-CREATE FUNCTION test_annotate(jsonb, jsonb) RETURNS jsonb LANGUAGE c STRICT AS :'module';
