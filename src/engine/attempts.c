@@ -18,6 +18,7 @@ typedef struct Attempt
 	Outcome		outcome;
 	int			http_status;
 	int64		response_time_ms;
+	char	   *code;	 /* the provider's machine code, or NULL */
 	char	   *message; /* the provider's, or ours; or NULL */
 } Attempt;
 
@@ -45,6 +46,8 @@ attempts_end(Attempts *attempts, const ProviderReply *reply, int http_status,
 	attempt->outcome = reply->outcome;
 	attempt->http_status = http_status;
 	attempt->response_time_ms = response_time_ms;
+	if (reply->code)
+		attempt->code = MemoryContextStrdup(GetMemoryChunkContext(attempt), reply->code);
 	if (reply->message)
 		attempt->message = MemoryContextStrdup(GetMemoryChunkContext(attempt),
 											   reply->message);
@@ -134,6 +137,8 @@ push_attempt(JsonbParseState **state, const Attempt *attempt)
 	if (attempt->http_status != 0)
 		push_integer(state, "http_status", attempt->http_status);
 	push_integer(state, "response_time_ms", attempt->response_time_ms);
+	if (attempt->code)
+		push_string(state, "code", attempt->code);
 	if (attempt->message)
 		push_string(state, "message", attempt->message);
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);

@@ -440,17 +440,21 @@ outcome_of_failure(HttpFailure failure)
 static void
 hide_key(Call *call)
 {
+	char	  **words[] = { &call->reply.message, &call->reply.code };
 	LlmError	error = { 0 };
 	const char *key;
 
-	if (call->reply.message == NULL ||
+	if ((call->reply.message == NULL && call->reply.code == NULL) ||
 		current_entry(call)->model->provider->endpoint.auth_type == AUTH_NONE)
 		return;
 	key = current_key(call, &error);
-	if (key)
-		redact_secret(call->reply.message, key);
-	else
-		call->reply.message = NULL;
+	for (int i = 0; i < (int) lengthof(words); i++)
+	{
+		if (key == NULL)
+			*words[i] = NULL;
+		else if (*words[i])
+			redact_secret(*words[i], key);
+	}
 }
 
 /* Make call->reply of the transfer that has ended. */

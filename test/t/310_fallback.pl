@@ -47,6 +47,13 @@ subtest 'a server error is tried again, then the next candidate is asked' => sub
 	is($result, 'stand-in-eco', 'which answers');
 };
 
+subtest 'attempts[] of the answer tell how the earlier ones ended, with the provider\'s code' => sub {
+	my (undef, undef, $answer) = outcome([ { %$primary, error => { status => 404, code => 'model_not_found', message => 'Gone.' } } ]);
+	my $first = $answer->{llm_router}{attempts}[0];
+	is("$first->{model} $first->{outcome} $first->{http_status} $first->{code} $first->{message}",
+		'sim-eco model_gone 404 model_not_found Gone.', 'the first');
+};
+
 foreach my $case (
 	[ 'a refused key',        { status => 401 } ],
 	[ 'no credit',            { error => { status => 429, code => 'insufficient_quota', type => 'insufficient_quota' } } ],

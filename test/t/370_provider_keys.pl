@@ -135,7 +135,7 @@ subtest 'a key that the provider repeats is shown to nobody' => sub {
 			like($err, qr/LR005/, 'refused in plain text');
 			unlike($err, qr/\Q@{[ substr($key, 0, 6) ]}\E/, 'without the key');
 		}
-		$provider->script({ status => 503, error => { status => 503, message => "busy with $key" } });
+		$provider->script({ status => 503, error => { status => 503, message => "busy with $key", code => $key } });
 		my $answer = decode_json(sql(q(SELECT llm_chat('[{"role": "user", "content": "Hi"}]', 'eco'))));
 		unlike(encode_json($answer->{llm_router}), qr/\Q$key\E/, 'nor in the attempts of a good answer');
 		is(sql("SELECT count(*) FROM llm_usage_logs u WHERE u::text LIKE '%$key%'"), 0, 'nor in the ledger');
