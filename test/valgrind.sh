@@ -25,9 +25,11 @@ export SERVER_WRAPPER="valgrind --quiet --trace-children=yes --leak-check=no --n
 status=0
 make -s -C "$PROJECT" installcheck ${1:+REGRESS="$*"} || status=1
 
-# One report stands between BEGIN and END; ours are those with a frame in our library.
-reports=$(awk '/BEGIN/ { report = "" } { report = report $0 "\n" } /END/ { if (report ~ /llm_router/) print report }' \
-    "$findings"/*.log)
+# One report stands between BEGIN and END; ours are those with a frame in our library, which memcheck names by source
+# file and line, or by the library where it has no symbols.
+files=$(find "$PROJECT/src" -name '*.c' -printf '%f|' | sed 's/|$//; s/[.]/[.]/g')
+reports=$(awk -v ours="[(]($files):[0-9]+[)]|/llm_router[.]so[)]" \
+    '/BEGIN/ { report = "" } { report = report $0 "\n" } /END/ { if (report ~ ours) print report }' "$findings"/*.log)
 if [ -n "$reports" ]; then
     printf '%s\n' "$reports"
     fail "memcheck reports errors below functions of llm_router" "all reports are in $findings"
