@@ -43,7 +43,7 @@ chat_run(FunctionCallInfo fcinfo, Jsonb *messages, LlmError *error)
 	Jsonb	   *response = NULL;
 
 	argument_require_preloaded();
-	if (chat_request_parse(messages, options, &request, error))
+	if (chat_request_parse(messages, options, CHAT_WHOLE, &request, error))
 	{
 		call = call_create(&request, argument_string(fcinfo, ARG_POWER_LEVEL),
 						   argument_string(fcinfo, ARG_MODEL));

@@ -39,7 +39,7 @@ plan_arguments(FunctionCallInfo fcinfo, RoutePlan *plan)
 
 	argument_require_preloaded();
 	if (!chat_request_parse(PG_GETARG_JSONB_P(ARG_MESSAGES),
-							argument_jsonb(fcinfo, ARG_OPTIONS), &request, &error) ||
+							argument_jsonb(fcinfo, ARG_OPTIONS), CHAT_PLAN, &request, &error) ||
 		!caller_fill(&caller, &request.router, &error) ||
 		!route_plan(catalog_get(), &request, argument_string(fcinfo, ARG_POWER_LEVEL),
 					argument_string(fcinfo, ARG_MODEL), &caller, plan, &error))

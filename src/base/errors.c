@@ -26,6 +26,7 @@ static const char *const outcome_names[OUTCOME_COUNT] = {
 	[OUTCOME_PROTOCOL_ERROR] = "protocol_error",
 	[OUTCOME_BLOCKED_ADDRESS] = "blocked_address",
 	[OUTCOME_UNUSABLE_KEY] = "unusable_key",
+	[OUTCOME_UNSUPPORTED] = "unsupported",
 	[OUTCOME_CANCELLED] = "cancelled",
 };
 

@@ -43,6 +43,7 @@ typedef enum Outcome
 	OUTCOME_PROTOCOL_ERROR,	 /* not the answer that the format promises */
 	OUTCOME_BLOCKED_ADDRESS, /* our own network policy refused the address */
 	OUTCOME_UNUSABLE_KEY,	 /* the stored key cannot be decrypted here */
+	OUTCOME_UNSUPPORTED,	 /* cannot be said to this provider; nothing was sent */
 	OUTCOME_CANCELLED
 } Outcome;
 

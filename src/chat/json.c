@@ -42,6 +42,18 @@ json_value_is(const JsonbValue *value, const char *string)
 		   memcmp(value->val.string.val, string, value->val.string.len) == 0;
 }
 
+bool
+json_value_given(const JsonbValue *value)
+{
+	return value && value->type != jbvNull;
+}
+
+bool
+json_value_filled(const JsonbValue *value)
+{
+	return value && value->type == jbvString && value->val.string.len > 0;
+}
+
 JsonbContainer *
 json_value_object(const JsonbValue *value)
 {
@@ -206,6 +218,37 @@ json_push_null(JsonbParseState **state, const char *key)
 
 	value.type = jbvNull;
 	json_push_member(state, key, &value);
+}
+
+void
+json_push_jsonb(JsonbParseState **state, const char *key, Jsonb *jsonb)
+{
+	JsonbValue value;
+
+	value.type = jbvBinary;
+	value.val.binary.data = &jsonb->root;
+	value.val.binary.len = VARSIZE(jsonb) - VARHDRSZ;
+	json_push_member(state, key, &value);
+}
+
+void
+json_push_members(JsonbParseState **state, JsonbContainer *object, const char *const *except)
+{
+	JsonbIterator *iterator = json_iterate(object);
+	JsonbValue	   key;
+	JsonbValue	   value;
+
+	while (json_next_member(&iterator, &key, &value))
+	{
+		const char *const *name = except;
+
+		while (*name && !json_value_is(&key, *name))
+			name++;
+		if (*name)
+			continue;
+		pushJsonbValue(state, WJB_KEY, &key);
+		pushJsonbValue(state, WJB_VALUE, &value);
+	}
 }
 
 /*

@@ -50,6 +50,12 @@ extern JsonbContainer *json_value_object(const JsonbValue *value);
 extern JsonbContainer *json_value_array(const JsonbValue *value);
 extern bool			   json_value_int64(const JsonbValue *value, int64 *number);
 
+/* Whether a value is there at all: neither NULL nor JSON's null. */
+extern bool json_value_given(const JsonbValue *value);
+
+/* Whether a value (or NULL) is a string that is not empty. */
+extern bool json_value_filled(const JsonbValue *value);
+
 /* Whether a value (or NULL) is this very string. */
 extern bool json_value_is(const JsonbValue *value, const char *string);
 
@@ -75,6 +81,11 @@ extern void json_push_string(JsonbParseState **state, const char *key,
 							 const char *string, int length);
 extern void json_push_int64(JsonbParseState **state, const char *key, int64 number);
 extern void json_push_null(JsonbParseState **state, const char *key);
+extern void json_push_jsonb(JsonbParseState **state, const char *key, Jsonb *jsonb);
+
+/* Copy the members of an object, but for a NULL-terminated list of names. */
+extern void json_push_members(JsonbParseState **state, JsonbContainer *object,
+							  const char *const *except);
 
 /*
  * Append JSON text to buf, encoded as UTF-8 whatever the database encoding is:

@@ -304,12 +304,6 @@ check_call_id(Conversation *talk, JsonbContainer *message, const FieldPath *path
 						 "no earlier assistant message has a tool call of that id");
 }
 
-static bool
-is_given(const JsonbValue *value)
-{
-	return value && value->type != jbvNull;
-}
-
 /* Whether an assistant message says something without having content. */
 static bool
 speaks_without_content(JsonbContainer *message, JsonbValue *tool_calls)
@@ -317,9 +311,9 @@ speaks_without_content(JsonbContainer *message, JsonbValue *tool_calls)
 	JsonbContainer *calls = json_value_array(tool_calls);
 
 	return (calls && JsonContainerSize(calls) > 0) ||
-		   is_given(json_member(message, "function_call")) ||
-		   is_given(json_member(message, "refusal")) ||
-		   is_given(json_member(message, "audio"));
+		   json_value_given(json_member(message, "function_call")) ||
+		   json_value_given(json_member(message, "refusal")) ||
+		   json_value_given(json_member(message, "audio"));
 }
 
 static const Role *
@@ -336,7 +330,7 @@ check_name(JsonbContainer *message, const Role *role, const FieldPath *path, Llm
 {
 	JsonbValue *name = json_member(message, "name");
 
-	return (!is_given(name) && !role->needs_name) ||
+	return (!json_value_given(name) && !role->needs_name) ||
 		   field_require_string(message, "name", path, &name, error);
 }
 
@@ -365,9 +359,9 @@ check_message(Conversation *talk, const JsonbValue *value, const FieldPath *path
 		return false;
 
 	tool_calls = json_member(message, "tool_calls");
-	if (is_given(tool_calls) && !role->calls_tools)
+	if (json_value_given(tool_calls) && !role->calls_tools)
 		return field_invalid(talk->error, &calls_path, "belongs in an assistant message");
-	if (is_given(tool_calls) && !check_tool_calls(talk, tool_calls, path))
+	if (json_value_given(tool_calls) && !check_tool_calls(talk, tool_calls, path))
 		return false;
 	if (role->answers_call && !check_call_id(talk, message, path))
 		return false;
@@ -375,7 +369,7 @@ check_message(Conversation *talk, const JsonbValue *value, const FieldPath *path
 		talk->needs->tools = true;
 
 	content = json_member(message, "content");
-	if (is_given(content))
+	if (json_value_given(content))
 		return check_content(talk, role, content, path);
 	if (role->calls_tools && speaks_without_content(message, tool_calls))
 		return true;

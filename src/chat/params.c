@@ -135,15 +135,6 @@ check_response_format(const JsonbValue *value, const FieldPath *path, LlmError *
 		   field_require_string(schema, "name", &schema_path, &name, error);
 }
 
-static bool
-check_stream(const JsonbValue *value, const FieldPath *path, LlmError *error)
-{
-	if (!value->val.boolean)
-		return true;
-	field_invalid(error, path, "streaming is not available in llm_chat");
-	return error_hint(error, "Leave \"stream\" out: llm_chat returns the whole answer.");
-}
-
 static bool check_router(const JsonbValue *value, const FieldPath *path, LlmError *error);
 
 static const char *const tool_choices[] = { "none", "auto", "required", NULL };
@@ -180,7 +171,7 @@ static const FieldRule chat_rules[] = {
 	{ PARAM("service_tier", FIELD_STRING) },
 	{ PARAM("stop", FIELD_STRING | FIELD_ARRAY), .check = check_stop },
 	{ PARAM("store", FIELD_BOOLEAN) },
-	{ PARAM("stream", FIELD_BOOLEAN), .check = check_stream },
+	{ PARAM("stream", FIELD_BOOLEAN) },
 	{ PARAM("stream_options", FIELD_OBJECT) },
 	{ RANGED("temperature", FIELD_NUMBER, 0, 2) },
 	{ PARAM("tool_choice", FIELD_STRING | FIELD_OBJECT), .choices = tool_choices,
@@ -262,6 +253,7 @@ static const FieldRule router_rules[] = {
 	{ PARAM("fallback_scope", FIELD_STRING), .choices = fallback_scopes },
 	{ RANGED("max_attempts", FIELD_INTEGER, 1, MAX_ATTEMPTS) },
 	{ PARAM("on_error", FIELD_STRING), .choices = error_modes },
+	{ PARAM("strict", FIELD_BOOLEAN) },
 	{ PARAM("tags", FIELD_OBJECT), .check = check_tags },
 	{ RANGED("timeout_ms", FIELD_INTEGER, 1, MAX_TIMEOUT_MS) },
 	{ PARAM("user_id", FIELD_STRING), .check = check_user_id },
@@ -332,6 +324,7 @@ params_read_router(JsonbContainer *router, RouterOptions *options)
 	if ((choice = member_choice(router, "fallback_scope", fallback_scopes)) >= 0)
 		options->fallback_scope = scopes[choice];
 	options->return_errors = json_value_is(json_member(router, "on_error"), "return");
+	json_member_bool(router, "strict", &options->strict);
 	options->tags = member_jsonb(router, "tags");
 	options->extra = member_jsonb(router, "extra");
 	options->user_id = json_member_string(router, "user_id");

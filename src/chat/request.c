@@ -151,6 +151,22 @@ output_limit(const Sources *sources)
 	return limit;
 }
 
+/* "stream" may repeat what the function does anyway. */
+static bool
+check_stream(JsonbContainer *source, const FieldPath *parent, ChatMode mode, LlmError *error)
+{
+	FieldPath path = field_member(parent, "stream");
+	bool	  wanted = mode == CHAT_STREAM;
+
+	if (source)
+		json_member_bool(source, "stream", &wanted);
+	if (mode == CHAT_PLAN || wanted == (mode == CHAT_STREAM))
+		return true;
+	field_invalid(error, &path, "cannot be %s here", mode == CHAT_STREAM ? "false" : "true");
+	return error_hint(error, "llm_chat returns the whole answer, llm_chat_stream its pieces as they come; "
+							 "leave \"stream\" out.");
+}
+
 static bool
 is_filled_array(const JsonbValue *value)
 {
@@ -181,16 +197,21 @@ read_params(const Sources *sources, const MessageNeeds *needs, ChatRequest *requ
 }
 
 bool
-chat_request_parse(Jsonb *messages, Jsonb *options, ChatRequest *request, LlmError *error)
+chat_request_parse(Jsonb *messages, Jsonb *options, ChatMode mode, ChatRequest *request,
+				   LlmError *error)
 {
+	FieldPath	 options_path = field_member(NULL, "options");
 	Sources		 sources;
 	MessageNeeds needs;
 
 	memset(request, 0, sizeof(*request));
 	if (!read_messages(messages, &sources, request, error) ||
 		!read_options(options, &sources, error) ||
+		!check_stream(sources.object, NULL, mode, error) ||
+		!check_stream(sources.options, &options_path, mode, error) ||
 		!messages_check(&request->messages->root, &needs, error))
 		return false;
+	request->streams = mode == CHAT_STREAM;
 	read_params(&sources, &needs, request);
 	request->input_tokens = tokens_estimate_request(&request->messages->root,
 													&request->params->root);

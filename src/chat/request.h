@@ -33,6 +33,7 @@ typedef struct RouterOptions
 	char		 *user_id; /* or NULL */
 	FallbackScope fallback_scope;
 	bool		  return_errors; /* on_error = return */
+	bool		  strict;		 /* rather refuse than drop a parameter */
 	Jsonb		 *extra;		 /* an object merged into the wire body, or NULL */
 } RouterOptions;
 
@@ -49,6 +50,7 @@ typedef struct ChatRequest
 	 * max_completion_tokens.  Never NULL.
 	 */
 	Jsonb		 *params;
+	bool		  streams;			 /* the answer is wanted as a stream */
 	char		 *model;			 /* "model" of a request object or options; or NULL */
 	int64		  max_output_tokens; /* 0: not given */
 	int			  choices;			 /* n; 1 when not given */
@@ -65,13 +67,21 @@ typedef struct ChatRequest
  */
 extern bool chat_request_returns_errors(Jsonb *options);
 
+/* What a request is parsed for, and which "stream" it may have. */
+typedef enum ChatMode
+{
+	CHAT_WHOLE,	 /* the whole answer: false */
+	CHAT_STREAM, /* its pieces: true */
+	CHAT_PLAN	 /* no answer, only its plan or price: either */
+} ChatMode;
+
 /*
  * Parse "messages" (OpenAI's array, or one whole request object) and "options"
  * (an object, or NULL).  False with a 22023 error that begins with the path of
  * the bad field ("messages[2].role: …"); an unknown option names the nearest
  * valid one in its hint.  Everything is palloc'd in the current context.
  */
-extern bool chat_request_parse(Jsonb *messages, Jsonb *options,
+extern bool chat_request_parse(Jsonb *messages, Jsonb *options, ChatMode mode,
 							   ChatRequest *request, LlmError *error);
 
 /* The messages array for a bare prompt, as llm_ask sends it. */

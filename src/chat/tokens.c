@@ -54,13 +54,6 @@
  * ------------------------------------------------------------------------
  */
 
-typedef struct Scan
-{
-	unsigned char previous;	   /* ASCII character, or NOT_ASCII, or 0 at the start */
-	int			  run;		   /* length of the run of digits or of one character */
-	int			  word_length; /* letters so far */
-} Scan;
-
 #define NOT_ASCII 0x80
 
 static inline bool
@@ -100,7 +93,7 @@ is_punctuation(unsigned char c)
 }
 
 static inline uint32
-letter_cost(Scan *scan, unsigned char c)
+letter_cost(TokenCounter *scan, unsigned char c)
 {
 	uint32 more;
 
@@ -114,7 +107,7 @@ letter_cost(Scan *scan, unsigned char c)
 
 /* A space is no part of the number after it. */
 static inline uint32
-digit_cost(Scan *scan)
+digit_cost(TokenCounter *scan)
 {
 	if (is_digit(scan->previous))
 		return ++scan->run % DIGIT_GROUP == 1 ? TOKEN : 0;
@@ -123,7 +116,7 @@ digit_cost(Scan *scan)
 }
 
 static inline uint32
-space_cost(Scan *scan, unsigned char c)
+space_cost(TokenCounter *scan, unsigned char c)
 {
 	if (c == scan->previous)
 	{
@@ -135,7 +128,7 @@ space_cost(Scan *scan, unsigned char c)
 }
 
 static inline uint32
-punctuation_cost(const Scan *scan, unsigned char c)
+punctuation_cost(const TokenCounter *scan, unsigned char c)
 {
 	if (c != scan->previous)
 		return TOKEN;
@@ -143,7 +136,7 @@ punctuation_cost(const Scan *scan, unsigned char c)
 }
 
 static uint32
-ascii_cost(Scan *scan, unsigned char c)
+ascii_cost(TokenCounter *scan, unsigned char c)
 {
 	uint32 cost = TOKEN; /* of a control character */
 
@@ -198,38 +191,50 @@ unicode_cost(pg_wchar c)
 	return TOKEN * (c >= 0x1f000 && c < 0x20000 ? 3 : 4); /* emoji; others byte by byte */
 }
 
-int64
-tokens_estimate_text(const char *text, size_t length)
+void
+tokens_count(TokenCounter *counter, const char *text, size_t length)
 {
 	const unsigned char *next = (const unsigned char *) text;
 	const unsigned char *end = next + length;
 	bool				 utf8 = GetDatabaseEncoding() == PG_UTF8;
-	Scan				 scan = { 0 };
-	int64				 cost = 0;
 
-	if (length == 0)
-		return 0;
 	while (next < end)
 	{
 		if (*next < NOT_ASCII)
 		{
-			cost += ascii_cost(&scan, *next++);
+			counter->cost += ascii_cost(counter, *next++);
 			continue;
 		}
-		scan = (Scan){ .previous = NOT_ASCII };
+		*counter = (TokenCounter){ .previous = NOT_ASCII, .cost = counter->cost };
 		if (utf8)
 		{
-			cost += unicode_cost(utf8_to_unicode(next));
+			counter->cost += unicode_cost(utf8_to_unicode(next));
 			next += pg_utf_mblen(next);
 		}
 		else
 		{
 			/* At most 3 bytes in UTF-8 for each of 2, and 2 for a single one. */
-			cost += 2 * TOKEN;
+			counter->cost += 2 * TOKEN;
 			next++;
 		}
 	}
-	return (cost + TOKEN - 1) / TOKEN + TEXT_OVERHEAD;
+}
+
+int64
+tokens_counted(const TokenCounter *counter)
+{
+	if (counter->previous == 0)
+		return 0; /* no text at all */
+	return (counter->cost + TOKEN - 1) / TOKEN + TEXT_OVERHEAD;
+}
+
+int64
+tokens_estimate_text(const char *text, size_t length)
+{
+	TokenCounter counter = { 0 };
+
+	tokens_count(&counter, text, length);
+	return tokens_counted(&counter);
 }
 
 /* ------------------------------------------------------------------------

@@ -89,6 +89,7 @@ struct Call
 	bool		  attempt_open; /* sent, and its end not known */
 	Attempts	  attempts;
 
+	Exchange	 *exchange;		 /* in attempt_context */
 	ProviderReply reply;		 /* of the last attempt; in attempt_context */
 	LlmError	  key_error;	 /* of OUTCOME_UNUSABLE_KEY; in attempt_context */
 	bool		  may_have_cost; /* the last attempt, though it failed */
@@ -311,11 +312,9 @@ attempt_limits(const Call *call)
 static void
 attempt_refused(Call *call, Outcome outcome, const char *message)
 {
-	memset(&call->reply, 0, sizeof(call->reply));
+	provider_reply_init(&call->reply);
 	call->reply.outcome = outcome;
-	call->reply.retry_after_ms = -1;
 	call->reply.message = pstrdup(message);
-	call->reply.answer.reported_cost = MONEY_UNKNOWN;
 }
 
 /* The key of the current candidate, or NULL with the error. */
@@ -336,13 +335,15 @@ attempt_build(Call *call, WireRequest *wire)
 {
 	const CatalogModel	  *model = current_entry(call)->model;
 	const CatalogProvider *provider = model->provider;
+	const ProviderModel	   asked = { model->name, model->max_output_tokens };
 	const char			  *key;
 	LlmError			   error = { 0 };
 
-	if (!provider->format->build_chat(&provider->endpoint, model->name,
-									  call->request, wire, &error))
+	call->exchange = exchange_create(provider->format, &provider->endpoint, &asked, call->request,
+									 GetCurrentTimestamp());
+	if (!provider->format->build_chat(call->exchange, wire, &error))
 	{
-		attempt_refused(call, OUTCOME_BAD_REQUEST, error.message);
+		attempt_refused(call, OUTCOME_UNSUPPORTED, error.message);
 		return false;
 	}
 	if (provider->endpoint.auth_type == AUTH_NONE)
@@ -461,16 +462,14 @@ hide_key(Call *call)
 static void
 attempt_read_reply(Call *call)
 {
-	const CatalogProvider *provider = current_entry(call)->model->provider;
-	HttpFailure			   failure = http_failure(call->transfer);
+	HttpFailure failure = http_failure(call->transfer);
 
 	if (failure == HTTP_OK)
 	{
-		memset(&call->reply, 0, sizeof(call->reply));
-		call->reply.retry_after_ms = -1;
-		call->reply.answer.reported_cost = MONEY_UNKNOWN;
-		provider->format->parse_chat(&provider->endpoint,
-									 http_response(call->transfer), &call->reply);
+		provider_reply_init(&call->reply);
+		provider_reply_read_id(&call->reply, http_response(call->transfer));
+		call->exchange->format->parse_chat(call->exchange, http_response(call->transfer),
+										   &call->reply);
 		hide_key(call);
 		return;
 	}

@@ -35,12 +35,11 @@ run_request(const CatalogProvider *provider, const char *api_key)
 
 /* What an answer says of the key. */
 static void
-read_answer(const CatalogProvider *provider, const WireResponse *response,
-			KeyCheck *check)
+read_answer(const WireResponse *response, KeyCheck *check)
 {
-	ProviderReply reply = { 0 };
+	ProviderReply reply;
 
-	provider->format->parse_check(&provider->endpoint, response, &reply);
+	provider_read_check(response, &reply);
 	check->http_status = response->status;
 	if (reply.outcome == OUTCOME_OK)
 		check->verdict = KEY_ACCEPTED;
@@ -68,7 +67,7 @@ key_check(const CatalogProvider *provider, const char *api_key, KeyCheck *check)
 	transfer = run_request(provider, api_key);
 	check->response_time_ms = TimestampDifferenceMilliseconds(started, GetCurrentTimestamp());
 	if (http_failure(transfer) == HTTP_OK)
-		read_answer(provider, http_response(transfer), check);
+		read_answer(http_response(transfer), check);
 	else
 		check->message = pstrdup(http_message(transfer));
 	http_free(transfer);

@@ -9,14 +9,25 @@
  */
 #include "providers/openai.h"
 
-#include "base/encoding.h"
 #include "chat/json.h"
 #include "providers/failure.h"
 
 /* Cheap, authenticated and without side effects, at most of these servers. */
 #define DEFAULT_CHECK_PATH "/models"
 
-#define MAX_REQUEST_ID_BYTES 100
+/* Azure's api-version and the like; their constraint keeps them to plain characters. */
+static void
+add_query(WireRequest *wire, JsonbContainer *query)
+{
+	JsonbIterator *iterator = query ? json_iterate(query) : NULL;
+	JsonbValue	   name;
+	JsonbValue	   value;
+
+	while (query && json_next_member(&iterator, &name, &value))
+		if (value.type == jbvString)
+			wire->url = psprintf("%s%c%s=%s", wire->url, strchr(wire->url, '?') ? '&' : '?',
+								 json_value_string(&name), json_value_string(&value));
+}
 
 static void
 start_request(const ProviderEndpoint *endpoint, const char *method, const char *path,
@@ -27,11 +38,8 @@ start_request(const ProviderEndpoint *endpoint, const char *method, const char *
 	JsonbValue		   name;
 	JsonbValue		   value;
 
-	wire->method = method;
-	wire->url = strstr(path, "://") ? pstrdup(path) : psprintf("%s%s", endpoint->base_url, path);
-	wire->headers = NIL;
-	initStringInfo(&wire->body);
-	wire_request_add_header(wire, "Accept", "application/json");
+	wire_request_start(wire, endpoint, method, path);
+	add_query(wire, rules->query);
 	if (rules->headers == NULL)
 		return;
 	iterator = json_iterate(rules->headers);
@@ -41,12 +49,12 @@ start_request(const ProviderEndpoint *endpoint, const char *method, const char *
 }
 
 static bool
-openai_build_chat(const ProviderEndpoint *endpoint, const char *model,
-				  const ChatRequest *request, WireRequest *wire, LlmError *error)
+openai_build_chat(Exchange *exchange, WireRequest *wire, LlmError *error)
 {
-	start_request(endpoint, "POST", "/chat/completions", wire);
+	start_request(exchange->endpoint, "POST", "/chat/completions", wire);
 	wire_request_add_header(wire, "Content-Type", "application/json");
-	openai_append_chat(&wire->body, endpoint->rules, model, request);
+	wire->streams = exchange->request->streams;
+	openai_append_chat(wire, exchange);
 	return true;
 }
 
@@ -57,44 +65,14 @@ openai_build_check(const ProviderEndpoint *endpoint, WireRequest *wire)
 				  endpoint->check_path ? endpoint->check_path : DEFAULT_CHECK_PATH, wire);
 }
 
-static void
-start_reply(const WireResponse *wire, ProviderReply *reply)
-{
-	static const char *const id_headers[] = { "x-request-id", "mistral-correlation-id" };
-
-	memset(reply, 0, sizeof(*reply));
-	reply->retry_after_ms = -1;
-	reply->answer.reported_cost = MONEY_UNKNOWN;
-	for (int i = 0; i < (int) lengthof(id_headers) && reply->provider_request_id == NULL; i++)
-	{
-		const char *id = wire_response_header(wire, id_headers[i]);
-
-		if (id)
-			reply->provider_request_id = encoding_line_from_network(id, strlen(id),
-																	MAX_REQUEST_ID_BYTES);
-	}
-}
-
-/* The object that was answered; some errors come as the one element of an array. */
-static JsonbContainer *
-body_object(Jsonb *body)
-{
-	if (body == NULL)
-		return NULL;
-	if (JB_ROOT_IS_OBJECT(body))
-		return &body->root;
-	if (JB_ROOT_COUNT(body) == 0)
-		return NULL;
-	return json_value_object(getIthJsonbValueFromContainer(&body->root, 0));
-}
-
-static bool
-is_given(const JsonbValue *value)
-{
-	return value && value->type != jbvNull;
-}
-
 /* OpenRouter and Mistral: the upstream failed after the status was sent. */
+static bool
+is_failed_reason(const JsonbValue *reason)
+{
+	/* The second is DeepSeek's word for an interrupted answer. */
+	return json_value_is(reason, "error") || json_value_is(reason, "insufficient_system_resource");
+}
+
 static bool
 any_choice_failed(JsonbContainer *body)
 {
@@ -109,58 +87,37 @@ any_choice_failed(JsonbContainer *body)
 	{
 		JsonbContainer *object = json_value_object(&choice);
 
-		if (object && (is_given(json_member(object, "error")) ||
-					   json_value_is(json_member(object, "finish_reason"), "error")))
+		if (object && (json_value_given(json_member(object, "error")) ||
+					   is_failed_reason(json_member(object, "finish_reason"))))
 			return true;
 	}
 	return false;
 }
 
-static bool
-is_good_status(int status)
+bool
+openai_is_failure(JsonbContainer *body)
 {
-	return status >= 200 && status <= 299;
+	return json_value_given(json_member(body, "error")) || any_choice_failed(body);
 }
 
 static void
-openai_parse_chat(const ProviderEndpoint *endpoint, const WireResponse *wire,
-				  ProviderReply *reply)
+openai_parse_chat(Exchange *exchange, const WireResponse *wire, ProviderReply *reply)
 {
 	const char	   *problem;
 	Jsonb		   *json = json_from_bytes(wire->body, wire->body_length, &problem);
-	JsonbContainer *body = body_object(json);
+	JsonbContainer *body = wire_body_object(json);
 
-	start_reply(wire, reply);
 	if (body)
 		openai_read_usage(body, &reply->answer);
 
-	if (!is_good_status(wire->status))
+	if (!wire_response_good(wire))
 		failure_read(wire, body, reply);
 	else if (body == NULL)
 		failure_protocol(json ? "the answer is no JSON object" : problem, reply);
-	else if (is_given(json_member(body, "error")) || any_choice_failed(body))
+	else if (openai_is_failure(body))
 		failure_read(wire, body, reply);
-	else if (!openai_read_completion(body, wire, &reply->answer, &problem))
+	else if (!openai_read_completion(exchange, body, wire, &reply->answer, &problem))
 		failure_protocol(problem, reply);
-	else
-		reply->outcome = OUTCOME_OK;
-}
-
-static void
-openai_parse_check(const ProviderEndpoint *endpoint, const WireResponse *wire,
-				   ProviderReply *reply)
-{
-	const char	   *problem;
-	Jsonb		   *json = json_from_bytes(wire->body, wire->body_length, &problem);
-	JsonbContainer *body = body_object(json);
-
-	start_reply(wire, reply);
-	if (!is_good_status(wire->status))
-		failure_read(wire, body, reply);
-	else if (json == NULL || JB_ROOT_IS_SCALAR(json))
-		failure_protocol(json ? "the answer is no JSON object" : problem, reply);
-	else if (JB_ROOT_IS_OBJECT(json) && is_given(json_member(body, "error")))
-		failure_read(wire, body, reply);
 	else
 		reply->outcome = OUTCOME_OK;
 }
@@ -170,6 +127,7 @@ const ApiFormat openai_format = {
 	.read_rules = openai_read_rules,
 	.build_chat = openai_build_chat,
 	.parse_chat = openai_parse_chat,
+	.parse_event = openai_parse_event,
+	.end_stream = openai_end_stream,
 	.build_check = openai_build_check,
-	.parse_check = openai_parse_check,
 };

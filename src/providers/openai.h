@@ -26,10 +26,12 @@ typedef struct OpenAiRules
 	JsonbContainer *keep_message_fields; /* of those that only answers have */
 	JsonbContainer *reasoning_efforts;	 /* accepted values */
 	JsonbContainer *headers;			 /* object: constant headers */
+	JsonbContainer *query;				 /* object: constant parameters of the URL */
 	Numeric			max_temperature;	 /* or NULL */
 	bool			stop_as_array;
 	bool			logprobs_as_integer;
 	bool			drops_image_detail;
+	bool			stream_usage;		 /* usage comes in streams only when asked for */
 	int				tool_call_id_length; /* exactly so many letters and digits; 0: any */
 	int				max_n;				 /* 0: any */
 	int				max_top_logprobs;	 /* 0: any */
@@ -52,8 +54,7 @@ typedef struct OpenAiModelTraits
 extern OpenAiModelTraits openai_model_traits(const char *model);
 
 /* openai_request.c: the body of a chat request, one JSON object in UTF-8. */
-extern void openai_append_chat(StringInfo body, const OpenAiRules *rules,
-							   const char *model, const ChatRequest *request);
+extern void openai_append_chat(WireRequest *wire, const Exchange *exchange);
 
 /* openai_messages.c: the messages array inside it. */
 extern void openai_append_messages(StringInfo body, const OpenAiRules *rules,
@@ -67,7 +68,25 @@ extern void openai_read_usage(JsonbContainer *body, ChatAnswer *answer);
  * a short static text when it lacks what nobody can fill in.  answer->usage is
  * read already.
  */
-extern bool openai_read_completion(JsonbContainer *body, const WireResponse *wire,
-								   ChatAnswer *answer, const char **problem);
+extern bool openai_read_completion(Exchange *exchange, JsonbContainer *body,
+								   const WireResponse *wire, ChatAnswer *answer,
+								   const char **problem);
+
+/*
+ * The same for the parts that streams have, too: the reason in OpenAI's word, the
+ * text and the thoughts of content that comes as parts, and arguments as text.
+ */
+extern const char *openai_finish_reason(const JsonbValue *said, bool has_tool_calls);
+extern void		   openai_read_parts(JsonbContainer *parts, StringInfo text, StringInfo thinking);
+extern void		   openai_push_arguments(JsonbParseState **state, const JsonbValue *arguments,
+										 const char *if_none);
+
+/* openai.c: whether a good status came with an error. */
+extern bool openai_is_failure(JsonbContainer *body);
+
+/* openai_stream.c */
+extern bool openai_parse_event(Exchange *exchange, const WireResponse *wire,
+							   const SseEvent *event, ProviderReply *reply);
+extern void openai_end_stream(Exchange *exchange, const WireResponse *wire, ProviderReply *reply);
 
 #endif /* LLM_ROUTER_OPENAI_H */

@@ -11,33 +11,6 @@
 #include "providers/openai.h"
 #include "datatype/timestamp.h"
 
-/* Copy the members of an object, but for a NULL-terminated list of names. */
-static void
-copy_members(JsonbParseState **state, JsonbContainer *object, const char *const *except)
-{
-	JsonbIterator *iterator = json_iterate(object);
-	JsonbValue	   key;
-	JsonbValue	   value;
-
-	while (json_next_member(&iterator, &key, &value))
-	{
-		const char *const *name = except;
-
-		while (*name && !json_value_is(&key, *name))
-			name++;
-		if (*name)
-			continue;
-		pushJsonbValue(state, WJB_KEY, &key);
-		pushJsonbValue(state, WJB_VALUE, &value);
-	}
-}
-
-static bool
-is_filled_string(const JsonbValue *value)
-{
-	return value && value->type == jbvString && value->val.string.len > 0;
-}
-
 /* Copy a member that has to be a non-empty string, or write "otherwise". */
 static void
 push_string_or(JsonbParseState **state, JsonbContainer *object, const char *name,
@@ -45,7 +18,7 @@ push_string_or(JsonbParseState **state, JsonbContainer *object, const char *name
 {
 	JsonbValue *value = json_member(object, name);
 
-	if (is_filled_string(value))
+	if (json_value_filled(value))
 		json_push_member(state, name, value);
 	else
 		json_push_string(state, name, otherwise, (int) strlen(otherwise));
@@ -68,11 +41,15 @@ static const struct
 	{ "end_turn", "stop" },
 	{ "model_length", "length" }, /* Mistral */
 	{ "max_tokens", "length" },
+	{ "max_output_tokens", "length" },
+	{ "context_length_exceeded", "length" },
 	{ "tool_use", "tool_calls" },
+	{ "refusal", "content_filter" },
+	{ "safety", "content_filter" },
 };
 
-static const char *
-normal_finish_reason(const JsonbValue *said, bool has_tool_calls)
+const char *
+openai_finish_reason(const JsonbValue *said, bool has_tool_calls)
 {
 	for (int i = 0; said && i < (int) lengthof(finish_reasons); i++)
 		if (json_value_is(said, finish_reasons[i].said))
@@ -98,34 +75,43 @@ join_text_parts(JsonbContainer *parts, StringInfo joined)
 }
 
 /* Mistral's content as parts: text, and thinking that holds text parts. */
-static void
-push_content_parts(JsonbParseState **state, JsonbContainer *parts, bool has_reasoning)
+void
+openai_read_parts(JsonbContainer *parts, StringInfo text, StringInfo thinking)
 {
 	JsonbIterator *iterator = json_iterate(parts);
 	JsonbValue	   part;
-	StringInfoData thinking;
-	StringInfoData text;
 
-	initStringInfo(&text);
-	join_text_parts(parts, &text);
-	json_push_string(state, "content", text.data, text.len);
+	initStringInfo(text);
+	join_text_parts(parts, text);
 
-	initStringInfo(&thinking);
+	initStringInfo(thinking);
 	while (json_next_element(&iterator, &part))
 	{
 		JsonbContainer *object = json_value_object(&part);
 		JsonbContainer *thoughts = object ? json_member_array(object, "thinking") : NULL;
 
 		if (thoughts)
-			join_text_parts(thoughts, &thinking);
+			join_text_parts(thoughts, thinking);
 	}
-	if (thinking.len > 0 && !has_reasoning)
-		json_push_string(state, "reasoning_content", thinking.data, thinking.len);
+}
+
+/* Callers find the reasoning under one name, whatever the server calls it. */
+static void
+push_reasoning(JsonbParseState **state, JsonbContainer *message, const StringInfoData *thinking)
+{
+	JsonbValue *reasoning = json_member(message, "reasoning");
+
+	if (json_value_given(json_member(message, "reasoning_content")))
+		return;
+	if (thinking && thinking->len > 0)
+		json_push_string(state, "reasoning_content", thinking->data, thinking->len);
+	else if (json_value_filled(reasoning))
+		json_push_member(state, "reasoning_content", reasoning);
 }
 
 /* Arguments are a string of JSON; some servers send the object itself. */
-static void
-push_arguments(JsonbParseState **state, const JsonbValue *arguments)
+void
+openai_push_arguments(JsonbParseState **state, const JsonbValue *arguments, const char *if_none)
 {
 	JsonbValue value;
 
@@ -143,7 +129,7 @@ push_arguments(JsonbParseState **state, const JsonbValue *arguments)
 		json_push_string(state, "arguments", text.data, text.len);
 	}
 	else
-		json_push_string(state, "arguments", "{}", 2);
+		json_push_string(state, "arguments", if_none, (int) strlen(if_none));
 }
 
 static bool
@@ -152,13 +138,13 @@ push_function(JsonbParseState **state, JsonbContainer *function)
 	static const char *const rewritten[] = { "name", "arguments", NULL };
 	JsonbValue				*name = json_member(function, "name");
 
-	if (!is_filled_string(name))
+	if (!json_value_filled(name))
 		return false;
 	json_push_key(state, "function");
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	copy_members(state, function, rewritten);
+	json_push_members(state, function, rewritten);
 	json_push_member(state, "name", name);
-	push_arguments(state, json_member(function, "arguments"));
+	openai_push_arguments(state, json_member(function, "arguments"), "{}");
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	return true;
 }
@@ -170,7 +156,7 @@ push_tool_call(JsonbParseState **state, JsonbContainer *call, int position)
 	JsonbContainer			*function = json_member_object(call, "function");
 
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	copy_members(state, call, rewritten);
+	json_push_members(state, call, rewritten);
 	push_string_or(state, call, "id", psprintf("call_%d", position));
 	push_string_or(state, call, "type", "function");
 	if (function && !push_function(state, function))
@@ -208,10 +194,13 @@ push_message(JsonbParseState **state, JsonbContainer *message, bool *has_tool_ca
 	JsonbValue				*content = json_member(message, "content");
 	JsonbValue				*refusal = json_member(message, "refusal");
 	JsonbContainer			*calls = json_member_array(message, "tool_calls");
+	StringInfoData			 text;
+	StringInfoData			 thinking;
+	const StringInfoData	*thoughts = NULL;
 
 	json_push_key(state, "message");
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	copy_members(state, message, rewritten);
+	json_push_members(state, message, rewritten);
 	json_push_string(state, "role", "assistant", 9);
 
 	if (content == NULL || content->type == jbvNull)
@@ -219,12 +208,16 @@ push_message(JsonbParseState **state, JsonbContainer *message, bool *has_tool_ca
 	else if (content->type == jbvString)
 		json_push_member(state, "content", content);
 	else if (json_value_array(content))
-		push_content_parts(state, json_value_array(content),
-						   json_member(message, "reasoning_content") != NULL);
+	{
+		openai_read_parts(json_value_array(content), &text, &thinking);
+		json_push_string(state, "content", text.data, text.len);
+		thoughts = &thinking;
+	}
 	else
 		return false;
+	push_reasoning(state, message, thoughts);
 
-	if (is_filled_string(refusal))
+	if (json_value_filled(refusal))
 		json_push_member(state, "refusal", refusal);
 	else
 		json_push_null(state, "refusal");
@@ -253,7 +246,7 @@ push_choice(JsonbParseState **state, JsonbContainer *choice, int position,
 	json_member_int64(choice, "index", &index);
 
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	copy_members(state, choice, rewritten);
+	json_push_members(state, choice, rewritten);
 	json_push_int64(state, "index", index);
 	if (!push_message(state, message, &has_tool_calls))
 		return false;
@@ -261,7 +254,7 @@ push_choice(JsonbParseState **state, JsonbContainer *choice, int position,
 		json_push_member(state, "logprobs", logprobs);
 	else
 		json_push_null(state, "logprobs");
-	*finish_reason = normal_finish_reason(json_member(choice, "finish_reason"), has_tool_calls);
+	*finish_reason = openai_finish_reason(json_member(choice, "finish_reason"), has_tool_calls);
 	json_push_string(state, "finish_reason", *finish_reason, (int) strlen(*finish_reason));
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	return true;
@@ -290,24 +283,6 @@ push_choices(JsonbParseState **state, JsonbContainer *choices, ChatAnswer *answe
 	return true;
 }
 
-/* The three sums have their names and agree; what else was said stays. */
-static void
-push_usage(JsonbParseState **state, JsonbContainer *said, const TokenUsage *usage)
-{
-	static const char *const rewritten[] = {
-		"prompt_tokens", "completion_tokens", "total_tokens", NULL
-	};
-
-	json_push_key(state, "usage");
-	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	if (said)
-		copy_members(state, said, rewritten);
-	json_push_int64(state, "prompt_tokens", usage->input);
-	json_push_int64(state, "completion_tokens", usage->output);
-	json_push_int64(state, "total_tokens", usage->input + usage->output);
-	pushJsonbValue(state, WJB_END_OBJECT, NULL);
-}
-
 static int64
 unix_time(TimestampTz at)
 {
@@ -315,38 +290,52 @@ unix_time(TimestampTz at)
 		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY;
 }
 
-bool
-openai_read_completion(JsonbContainer *body, const WireResponse *wire,
-					   ChatAnswer *answer, const char **problem)
+/* The whole answer, as an object that is still open. */
+static JsonbParseState *
+build_completion(JsonbContainer *body, const WireResponse *wire, ChatAnswer *answer)
 {
 	static const char *const rewritten[] = {
 		"id", "object", "created", "model", "choices", "usage", "llm_router", NULL
 	};
-	JsonbContainer	*choices = json_member_array(body, "choices");
 	JsonbParseState *state = NULL;
 	int64			 created;
+
+	if (!json_member_int64(body, "created", &created))
+		created = unix_time(wire->received_at);
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	json_push_members(&state, body, rewritten);
+	push_string_or(&state, body, "id", psprintf("chatcmpl-" INT64_FORMAT, wire->received_at));
+	json_push_string(&state, "object", "chat.completion", 15);
+	json_push_int64(&state, "created", created);
+	push_string_or(&state, body, "model", "unknown");
+	if (!push_choices(&state, json_member_array(body, "choices"), answer))
+		return NULL;
+	answer_push_usage(&state, &answer->usage, json_member_object(body, "usage"));
+	return state;
+}
+
+bool
+openai_read_completion(Exchange *exchange, JsonbContainer *body, const WireResponse *wire,
+					   ChatAnswer *answer, const char **problem)
+{
+	JsonbContainer *choices = json_member_array(body, "choices");
 
 	if (choices == NULL || JsonContainerSize(choices) == 0)
 	{
 		*problem = "the answer has no choices";
 		return false;
 	}
-	if (!json_member_int64(body, "created", &created))
-		created = unix_time(wire->received_at);
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	copy_members(&state, body, rewritten);
-	push_string_or(&state, body, "id", psprintf("chatcmpl-" INT64_FORMAT, wire->received_at));
-	json_push_string(&state, "object", "chat.completion", 15);
-	json_push_int64(&state, "created", created);
-	push_string_or(&state, body, "model", "unknown");
-	if (!push_choices(&state, choices, answer))
+	answer->completion = build_completion(body, wire, answer);
+	if (answer->completion == NULL)
 	{
 		*problem = "a choice of the answer has no proper message";
 		return false;
 	}
-	if (answer->usage.known)
-		push_usage(&state, json_member_object(body, "usage"), &answer->usage);
-	answer->completion = state;
+	if (exchange->request->streams)
+		answer->completion =
+			exchange_chunks_of(exchange,
+							   JsonbValueToJsonb(pushJsonbValue(&answer->completion, WJB_END_OBJECT, NULL)),
+							   &answer->usage);
 	return true;
 }

@@ -76,8 +76,8 @@ append_tool_call(MessageWriter *writer, JsonbContainer *call)
 	appendStringInfoCharMacro(writer->body, '{');
 	while (json_next_member(&iterator, &key, &value))
 	{
-		/* Together's answers number their calls; requests have no such member. */
-		if (json_value_is(&key, "index"))
+		/* Together's answers number their calls, other formats' carry signatures. */
+		if (json_value_is(&key, "index") || json_value_is(&key, "extra_content"))
 			continue;
 		separate(writer->body, &first);
 		json_append_key(writer->body, &key);
@@ -147,6 +147,7 @@ static const char *const answer_fields[] = {
 	"reasoning",
 	"reasoning_content",
 	"reasoning_details",
+	"thinking_blocks",
 };
 
 static bool

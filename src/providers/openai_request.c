@@ -9,15 +9,17 @@
  */
 #include "chat/json.h"
 #include "providers/openai.h"
+#include "providers/parameters.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
 typedef struct Writer
 {
-	StringInfo		   body;
+	WireRequest		  *wire;
+	StringInfo		   body; /* of wire */
+	const ChatRequest *request;
 	const OpenAiRules *rules;
 	JsonbContainer	  *params;
-	JsonbContainer	  *extra; /* or NULL */
 	OpenAiModelTraits  model;
 	bool			   samples; /* takes temperature and its like */
 	bool			   has_tools;
@@ -58,10 +60,12 @@ append_temperature(Writer *writer, const char *name, const JsonbValue *value)
 	JsonbValue limited = *value;
 	Numeric	   maximum = writer->rules->max_temperature;
 
-	if (maximum)
-		limited.val.numeric = DatumGetNumeric(DirectFunctionCall2(numeric_smaller,
-																  NumericGetDatum(value->val.numeric),
-																  NumericGetDatum(maximum)));
+	if (maximum && DatumGetBool(DirectFunctionCall2(numeric_gt, NumericGetDatum(value->val.numeric),
+													NumericGetDatum(maximum))))
+	{
+		limited.val.numeric = maximum;
+		wire_request_adjusted(writer->wire, name);
+	}
 	append_plain(writer, name, &limited);
 }
 
@@ -71,8 +75,11 @@ append_n(Writer *writer, const char *name, const JsonbValue *value)
 	int64 n = 1;
 
 	json_value_int64(value, &n);
-	if (writer->rules->max_n > 0)
-		n = Min(n, writer->rules->max_n);
+	if (writer->rules->max_n > 0 && n > writer->rules->max_n)
+	{
+		n = writer->rules->max_n;
+		wire_request_adjusted(writer->wire, name);
+	}
 	if (n == 1)
 		return; /* the default, which some refuse to hear */
 	append_name(writer, name);
@@ -115,8 +122,11 @@ append_top_logprobs(Writer *writer, const char *name, const JsonbValue *value)
 	if (writer->rules->logprobs_as_integer)
 		return;
 	json_value_int64(value, &top);
-	if (writer->rules->max_top_logprobs > 0)
-		top = Min(top, writer->rules->max_top_logprobs);
+	if (writer->rules->max_top_logprobs > 0 && top > writer->rules->max_top_logprobs)
+	{
+		top = writer->rules->max_top_logprobs;
+		wire_request_adjusted(writer->wire, name);
+	}
 	append_name(writer, name);
 	appendStringInfo(writer->body, INT64_FORMAT, top);
 }
@@ -167,7 +177,11 @@ append_reasoning_effort(Writer *writer, const char *name, const JsonbValue *valu
 			best = rank;
 	}
 	if (best < 0)
+	{
+		wire_request_dropped(writer->wire, name);
 		return;
+	}
+	wire_request_adjusted(writer->wire, name);
 	append_name(writer, name);
 	appendStringInfo(writer->body, "\"%s\"", efforts[best]);
 }
@@ -246,10 +260,7 @@ model_refuses(const Writer *writer, Refusal refusal)
 	return false;
 }
 
-/*
- * Whether the provider's rules take a parameter of that name, and "extra" does
- * not say it otherwise.
- */
+/* Whether the provider's rules take a parameter of that name. */
 static bool
 provider_takes(const Writer *writer, const char *name)
 {
@@ -257,8 +268,7 @@ provider_takes(const Writer *writer, const char *name)
 	const char		  *sent = name_as_sent(rules, name);
 
 	return !openai_list_has(rules->drop, name, (int) strlen(name)) &&
-		   (rules->only == NULL || openai_list_has(rules->only, sent, (int) strlen(sent))) &&
-		   (writer->extra == NULL || json_member(writer->extra, sent) == NULL);
+		   (rules->only == NULL || openai_list_has(rules->only, sent, (int) strlen(sent)));
 }
 
 static void
@@ -267,11 +277,15 @@ append_param(Writer *writer, const JsonbValue *key, const JsonbValue *value)
 	char				   *name = json_value_string(key);
 	const struct ParamRule *rule = find_param_rule(key);
 
-	if (!provider_takes(writer, name) ||
-		(rule && model_refuses(writer, rule->refusal)) ||
+	if (parameter_in_extra(writer->request, name_as_sent(writer->rules, name)) ||
 		(rule && rule->needs_tools && !writer->has_tools))
 		return;
-	if (rule && rule->append)
+	if (!provider_takes(writer, name) || (rule && model_refuses(writer, rule->refusal)))
+	{
+		if (!parameter_is_idle(writer->request, key, value))
+			wire_request_dropped(writer->wire, name);
+	}
+	else if (rule && rule->append)
 		rule->append(writer, name, value);
 	else
 		append_plain(writer, name, value);
@@ -282,36 +296,31 @@ append_output_limit(Writer *writer, int64 limit)
 {
 	const char *field = writer->rules->max_tokens_field;
 
-	if (limit > 0 && !(writer->extra && json_member(writer->extra, field)))
+	if (limit > 0 && !parameter_in_extra(writer->request, field))
 		appendStringInfo(writer->body, ",\"%s\":" INT64_FORMAT, field, limit);
 }
 
+/* A stream brings usage by itself at some providers, at others when asked for. */
 static void
-append_extra(Writer *writer)
+append_streaming(Writer *writer)
 {
-	JsonbIterator *iterator = json_iterate(writer->extra);
-	JsonbValue	   key;
-	JsonbValue	   value;
-
-	while (json_next_member(&iterator, &key, &value))
-	{
-		appendStringInfoCharMacro(writer->body, ',');
-		json_append_key(writer->body, &key);
-		json_append_value(writer->body, &value);
-	}
+	appendStringInfoString(writer->body, ",\"stream\":true");
+	if (writer->rules->stream_usage && !parameter_in_extra(writer->request, "stream_options"))
+		appendStringInfoString(writer->body, ",\"stream_options\":{\"include_usage\":true}");
 }
 
 static void
-init_writer(Writer *writer, StringInfo body, const OpenAiRules *rules,
-			const char *model, const ChatRequest *request)
+init_writer(Writer *writer, WireRequest *wire, const Exchange *exchange)
 {
-	JsonbContainer *tools;
+	const ChatRequest *request = exchange->request;
+	JsonbContainer	  *tools;
 
-	writer->body = body;
-	writer->rules = rules;
+	writer->wire = wire;
+	writer->body = &wire->body;
+	writer->request = request;
+	writer->rules = exchange->endpoint->rules;
 	writer->params = &request->params->root;
-	writer->extra = request->router.extra ? &request->router.extra->root : NULL;
-	writer->model = openai_model_traits(model);
+	writer->model = openai_model_traits(exchange->model.name);
 	writer->samples = !writer->model.reasons ||
 					  (writer->model.samples_without_effort &&
 					   json_value_is(json_member(writer->params, "reasoning_effort"), "none"));
@@ -320,31 +329,34 @@ init_writer(Writer *writer, StringInfo body, const OpenAiRules *rules,
 }
 
 void
-openai_append_chat(StringInfo body, const OpenAiRules *rules,
-				   const char *model, const ChatRequest *request)
+openai_append_chat(WireRequest *wire, const Exchange *exchange)
 {
-	Writer		   writer;
-	JsonbIterator *iterator;
-	JsonbValue	   key;
-	JsonbValue	   value;
-	bool		   keep_developer;
+	const ChatRequest *request = exchange->request;
+	StringInfo		   body = &wire->body;
+	JsonWriter		   extra = { .out = body, .comma = true };
+	Writer			   writer;
+	JsonbIterator	  *iterator;
+	JsonbValue		   key;
+	JsonbValue		   value;
+	bool			   keep_developer;
 
-	init_writer(&writer, body, rules, model, request);
+	init_writer(&writer, wire, exchange);
 
 	/* OpenAI's older models do not know the role. */
-	keep_developer = rules->keeps_developer_role &&
-					 (!rules->reasoning_models || writer.model.reasons);
+	keep_developer = writer.rules->keeps_developer_role &&
+					 (!writer.rules->reasoning_models || writer.model.reasons);
 
 	appendStringInfoString(body, "{\"model\":");
-	json_append_string(body, model, (int) strlen(model));
+	json_append_string(body, exchange->model.name, (int) strlen(exchange->model.name));
 	appendStringInfoString(body, ",\"messages\":");
-	openai_append_messages(body, rules, !keep_developer, &request->messages->root);
+	openai_append_messages(body, writer.rules, !keep_developer, &request->messages->root);
 
 	iterator = json_iterate(writer.params);
 	while (json_next_member(&iterator, &key, &value))
 		append_param(&writer, &key, &value);
 	append_output_limit(&writer, request->max_output_tokens);
-	if (writer.extra)
-		append_extra(&writer);
+	if (request->streams)
+		append_streaming(&writer);
+	parameters_write_extra(request, NULL, &extra);
 	appendStringInfoCharMacro(body, '}');
 }

@@ -29,6 +29,8 @@ openai_read_rules(Jsonb *document)
 	rules->keep_message_fields = json_member_array(root, "keep_message_fields");
 	rules->reasoning_efforts = json_member_array(root, "reasoning_efforts");
 	rules->headers = json_member_object(root, "headers");
+	rules->query = json_member_object(root, "query");
+	json_member_bool(root, "stream_usage", &rules->stream_usage);
 	json_member_bool(root, "stop_as_array", &rules->stop_as_array);
 	json_member_bool(root, "logprobs_as_integer", &rules->logprobs_as_integer);
 	json_member_bool(root, "image_detail", &image_detail);

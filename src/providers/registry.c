@@ -1,7 +1,6 @@
 /*
  * registry.c
- *		The API formats by name, and what every format does alike: the header
- *		that carries the key, and what a key is bound to.
+ *		The API formats by name, and what a key is bound to.
  */
 #include "providers/provider.h"
 
@@ -12,19 +11,6 @@ static const ApiFormat *const api_formats[] = {
 	&openai_format,
 };
 
-static const struct
-{
-	const char *name;	/* as in llm_providers.auth_type */
-	const char *header; /* NULL: none */
-	const char *prefix; /* before the key */
-} auth_types[] = {
-	[AUTH_NONE] = { "none", NULL, NULL },
-	[AUTH_BEARER] = { "bearer", "Authorization", "Bearer " },
-	[AUTH_X_API_KEY] = { "x-api-key", "x-api-key", "" },
-	[AUTH_X_GOOG_API_KEY] = { "x-goog-api-key", "x-goog-api-key", "" },
-	[AUTH_API_KEY] = { "api-key", "api-key", "" },
-};
-
 const ApiFormat *
 api_format_find(const char *name)
 {
@@ -33,77 +19,9 @@ api_format_find(const char *name)
 		const ApiFormat *format = api_formats[i];
 
 		Assert(format->read_rules && format->build_chat && format->parse_chat &&
-			   format->build_check && format->parse_check);
+			   format->parse_event && format->end_stream && format->build_check);
 		if (strcmp(format->name, name) == 0)
 			return format;
-	}
-	return NULL;
-}
-
-bool
-auth_type_from_name(const char *name, AuthType *auth_type)
-{
-	for (int i = 0; i < (int) lengthof(auth_types); i++)
-	{
-		if (strcmp(auth_types[i].name, name) == 0)
-		{
-			*auth_type = (AuthType) i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static void
-add_header(WireRequest *wire, const char *name, char *value, bool secret)
-{
-	WireHeader *header = palloc(sizeof(WireHeader));
-
-	header->name = pstrdup(name);
-	header->value = value;
-	header->secret = secret;
-	wire->headers = lappend(wire->headers, header);
-}
-
-void
-wire_request_add_header(WireRequest *wire, const char *name, const char *value)
-{
-	add_header(wire, name, pstrdup(value), false);
-}
-
-void
-wire_request_authorize(WireRequest *wire, AuthType auth_type, const char *api_key)
-{
-	if (auth_types[auth_type].header)
-		add_header(wire, auth_types[auth_type].header,
-				   psprintf("%s%s", auth_types[auth_type].prefix, api_key), true);
-}
-
-void
-wire_request_wipe(WireRequest *wire)
-{
-	ListCell *cell;
-
-	foreach (cell, wire->headers)
-	{
-		WireHeader *header = lfirst(cell);
-
-		if (header->secret)
-			explicit_bzero(header->value, strlen(header->value));
-	}
-}
-
-const char *
-wire_response_header(const WireResponse *wire, const char *name)
-{
-	ListCell *cell;
-
-	foreach (cell, wire->headers)
-	{
-		const WireHeader *header = lfirst(cell);
-
-		if (strcmp(header->name, name) == 0)
-			return header->value;
 	}
 	return NULL;
 }

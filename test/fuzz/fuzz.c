@@ -48,6 +48,14 @@ finding(const char *what)
 	abort();
 }
 
+static Exchange *
+start_exchange(const ChatRequest *request)
+{
+	const ProviderModel model = { "gpt-5.1", 0 };
+
+	return exchange_create(format, &endpoint, &model, request, 0);
+}
+
 /* The first byte chooses the status, the rest is the body. */
 static void
 try_response(const uint8_t *data, size_t size)
@@ -55,6 +63,7 @@ try_response(const uint8_t *data, size_t size)
 	static const int statuses[] = { 200, 200, 200, 400, 403, 413, 429, 500 };
 	WireHeader		 header = { .name = "retry-after" };
 	WireResponse	 wire = { 0 };
+	ChatRequest		 plain_request = { 0 };
 	ProviderReply	 reply;
 
 	if (size == 0)
@@ -69,14 +78,15 @@ try_response(const uint8_t *data, size_t size)
 	header.value = unconstify(char *, wire.body);
 	wire.headers = list_make1(&header);
 
-	format->parse_chat(&endpoint, &wire, &reply);
+	provider_reply_init(&reply);
+	format->parse_chat(start_exchange(&plain_request), &wire, &reply);
 	if (reply.outcome == OUTCOME_OK)
 		chat_response_text(JsonbValueToJsonb(pushJsonbValue(&reply.answer.completion, WJB_END_OBJECT, NULL)));
 	else if (reply.message && strlen(reply.message) > 500)
 		finding("a message of more than 500 bytes");
 	if (reply.retry_after_ms == 0 || reply.retry_after_ms < -1)
 		finding("a wait that is none");
-	format->parse_check(&endpoint, &wire, &reply);
+	provider_read_check(&wire, &reply);
 }
 
 /* Messages, and after a newline options; what is understood is also written. */
@@ -97,13 +107,13 @@ try_request(const uint8_t *data, size_t size)
 	if (split)
 		options = json_from_bytes((const char *) split + 1, size - length - 1, &problem);
 	chat_request_returns_errors(options);
-	if (!chat_request_parse(messages, options, &request, &error))
+	if (!chat_request_parse(messages, options, CHAT_WHOLE, &request, &error))
 	{
 		if (error.sqlstate != ERRCODE_INVALID_PARAMETER_VALUE || error.message == NULL)
 			finding("an error without SQLSTATE or message");
 		return;
 	}
-	if (!format->build_chat(&endpoint, "gpt-5.1", &request, &wire, &error))
+	if (!format->build_chat(start_exchange(&request), &wire, &error))
 		finding("a checked request that cannot be written");
 	if (json_from_bytes(wire.body.data, wire.body.len, &problem) == NULL)
 		finding("a body that is not JSON");

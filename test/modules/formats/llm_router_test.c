@@ -18,7 +18,9 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(test_json);
 PG_FUNCTION_INFO_V1(test_request);
 PG_FUNCTION_INFO_V1(test_build);
-PG_FUNCTION_INFO_V1(test_parse);
+PG_FUNCTION_INFO_V1(test_wire);
+PG_FUNCTION_INFO_V1(test_answer);
+PG_FUNCTION_INFO_V1(test_stream);
 PG_FUNCTION_INFO_V1(test_check);
 PG_FUNCTION_INFO_V1(test_cost);
 PG_FUNCTION_INFO_V1(test_reported_cost);
@@ -26,6 +28,9 @@ PG_FUNCTION_INFO_V1(test_origin);
 PG_FUNCTION_INFO_V1(test_text);
 
 #define TEST_BASE_URL "https://api.example.com/v1"
+
+/* When every answer of these tests was received: noon of 2026-11-23, UTC. */
+#define TEST_TIME (INT64CONST(848750400) * USECS_PER_SEC)
 
 /* test_json(bytea) returns jsonb: json_from_bytes. */
 Datum
@@ -68,12 +73,12 @@ push_jsonb(JsonbParseState **state, const char *key, Jsonb *json)
 }
 
 static void
-parse_request(FunctionCallInfo fcinfo, int messages, ChatRequest *request)
+parse_request(FunctionCallInfo fcinfo, int messages, ChatMode mode, ChatRequest *request)
 {
 	Jsonb	*options = PG_ARGISNULL(messages + 1) ? NULL : PG_GETARG_JSONB_P(messages + 1);
 	LlmError error = { 0 };
 
-	if (!chat_request_parse(PG_GETARG_JSONB_P(messages), options, request, &error))
+	if (!chat_request_parse(PG_GETARG_JSONB_P(messages), options, mode, request, &error))
 		error_throw(&error);
 }
 
@@ -84,7 +89,7 @@ test_request(PG_FUNCTION_ARGS)
 	ChatRequest		 request;
 	JsonbParseState *state = NULL;
 
-	parse_request(fcinfo, 0, &request);
+	parse_request(fcinfo, 0, CHAT_WHOLE, &request);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_jsonb(&state, "params", request.params);
 	push_text(&state, "model", request.model);
@@ -105,10 +110,12 @@ test_request(PG_FUNCTION_ARGS)
 }
 
 static const ApiFormat *
-endpoint_for(Jsonb *rules, ProviderEndpoint *endpoint)
+endpoint_for(const char *format_name, Jsonb *rules, ProviderEndpoint *endpoint)
 {
-	const ApiFormat *format = api_format_find("openai");
+	const ApiFormat *format = api_format_find(format_name);
 
+	if (format == NULL)
+		elog(ERROR, "no format %s", format_name);
 	memset(endpoint, 0, sizeof(*endpoint));
 	endpoint->name = "test";
 	endpoint->base_url = TEST_BASE_URL;
@@ -117,21 +124,105 @@ endpoint_for(Jsonb *rules, ProviderEndpoint *endpoint)
 	return format;
 }
 
-/* test_build(rules jsonb, model text, messages jsonb, options jsonb) returns text: the body. */
+static Jsonb *
+jsonb_of(const char *text)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+/* An exchange in that format for a request that stands in further arguments. */
+static Exchange *
+start_exchange(FunctionCallInfo fcinfo, const char *format_name, Jsonb *rules, const char *model,
+			   int64 max_output_tokens, int messages, ChatMode mode)
+{
+	ProviderEndpoint *endpoint = palloc(sizeof(ProviderEndpoint));
+	const ApiFormat	 *format = endpoint_for(format_name, rules, endpoint);
+	ChatRequest		 *request = palloc(sizeof(ChatRequest));
+	ProviderModel	  asked = { model, max_output_tokens };
+
+	parse_request(fcinfo, messages, mode, request);
+	return exchange_create(format, endpoint, &asked, request, TEST_TIME);
+}
+
+/* test_build(rules jsonb, model text, messages jsonb, options jsonb) returns text: openai's body. */
 Datum
 test_build(PG_FUNCTION_ARGS)
 {
-	ChatRequest		 request;
-	ProviderEndpoint endpoint;
-	const ApiFormat *format = endpoint_for(PG_GETARG_JSONB_P(0), &endpoint);
+	Exchange   *exchange = start_exchange(fcinfo, "openai", PG_GETARG_JSONB_P(0),
+										  text_to_cstring(PG_GETARG_TEXT_PP(1)), 0, 2, CHAT_WHOLE);
+	WireRequest wire;
+	LlmError	error = { 0 };
+
+	if (!exchange->format->build_chat(exchange, &wire, &error))
+		error_throw(&error);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(wire.body.data, wire.body.len));
+}
+
+static void
+push_names(JsonbParseState **state, const char *key, List *names)
+{
+	JsonbValue name = { .type = jbvString };
+	ListCell  *cell;
+
+	if (names == NIL)
+		return;
+	json_push_key(state, key);
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	foreach (cell, names)
+	{
+		name.val.string.val = lfirst(cell);
+		name.val.string.len = (int) strlen(lfirst(cell));
+		pushJsonbValue(state, WJB_ELEM, &name);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+static JsonbValue *
+push_wire(JsonbParseState **state, const WireRequest *wire)
+{
+	const char *problem;
+	ListCell   *cell;
+
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	push_text(state, "request", psprintf("%s %s", wire->method, wire->url));
+	foreach (cell, wire->headers)
+	{
+		const WireHeader *header = lfirst(cell);
+
+		/* The two that every request has say nothing here. */
+		if (strcmp(header->value, "application/json") != 0)
+			push_text(state, psprintf("header %s", header->name), header->value);
+	}
+	if (wire->body.len > 0)
+		push_jsonb(state, "body", json_from_bytes(wire->body.data, wire->body.len, &problem));
+	if (wire->streams)
+		push_bool(state, "streams", true);
+	if (wire->keyless)
+		push_bool(state, "keyless", true);
+	push_names(state, "dropped", wire->dropped);
+	push_names(state, "adjusted", wire->adjusted);
+	return pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
+/*
+ * test_wire(format text, model text, messages jsonb, options jsonb, streams boolean,
+ *			 max_output_tokens int) returns jsonb: the request as it would go out, or why not.
+ */
+Datum
+test_wire(PG_FUNCTION_ARGS)
+{
+	Exchange		*exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
+											   text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_INT32(5), 2,
+											   PG_GETARG_BOOL(4) ? CHAT_STREAM : CHAT_WHOLE);
+	JsonbParseState *state = NULL;
 	WireRequest		 wire;
 	LlmError		 error = { 0 };
 
-	parse_request(fcinfo, 2, &request);
-	if (!format->build_chat(&endpoint, text_to_cstring(PG_GETARG_TEXT_PP(1)), &request,
-							&wire, &error))
-		error_throw(&error);
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(wire.body.data, wire.body.len));
+	if (exchange->format->build_chat(exchange, &wire, &error))
+		PG_RETURN_JSONB_P(JsonbValueToJsonb(push_wire(&state, &wire)));
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_text(&state, "unsupported", error.message);
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
 /* test_check(rules jsonb) returns text: the request that proves a key, with a key. */
@@ -139,7 +230,7 @@ Datum
 test_check(PG_FUNCTION_ARGS)
 {
 	ProviderEndpoint endpoint;
-	const ApiFormat *format = endpoint_for(PG_GETARG_JSONB_P(0), &endpoint);
+	const ApiFormat *format = endpoint_for("openai", PG_GETARG_JSONB_P(0), &endpoint);
 	WireRequest		 wire;
 	StringInfoData	 text;
 	ListCell		*cell;
@@ -160,14 +251,12 @@ test_check(PG_FUNCTION_ARGS)
 }
 
 static void
-read_wire(FunctionCallInfo fcinfo, WireResponse *wire)
+read_headers(Jsonb *headers, WireResponse *wire)
 {
-	JsonbIterator *iterator = json_iterate(&PG_GETARG_JSONB_P(1)->root);
-	bytea		  *body = PG_GETARG_BYTEA_PP(2);
+	JsonbIterator *iterator = json_iterate(&headers->root);
 	JsonbValue	   key;
 	JsonbValue	   value;
 
-	wire->status = PG_GETARG_INT32(0);
 	wire->headers = NIL;
 	while (json_next_member(&iterator, &key, &value))
 	{
@@ -177,11 +266,7 @@ read_wire(FunctionCallInfo fcinfo, WireResponse *wire)
 		header->value = json_value_string(&value);
 		wire->headers = lappend(wire->headers, header);
 	}
-	wire->body_length = VARSIZE_ANY_EXHDR(body);
-	wire->body = pnstrdup(VARDATA_ANY(body), wire->body_length);
-
-	/* Noon of 2026-11-23, UTC. */
-	wire->received_at = INT64CONST(848750400) * USECS_PER_SEC;
+	wire->received_at = TEST_TIME;
 }
 
 static void
@@ -199,38 +284,112 @@ push_usage(JsonbParseState **state, const TokenUsage *usage)
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
-/* test_parse(status int, headers jsonb, body bytea) returns jsonb: what the answer means. */
-Datum
-test_parse(PG_FUNCTION_ARGS)
+static JsonbValue *
+push_reply(JsonbParseState **state, ProviderReply *reply)
 {
-	Datum			 no_rules = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
-	ProviderEndpoint endpoint;
-	const ApiFormat *format = endpoint_for(DatumGetJsonbP(no_rules), &endpoint);
-	WireResponse	 wire;
-	ProviderReply	 reply;
-	JsonbParseState *state = NULL;
-
-	read_wire(fcinfo, &wire);
-	format->parse_chat(&endpoint, &wire, &reply);
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_text(&state, "outcome", outcome_name(reply.outcome));
-	push_text(&state, "code", reply.code);
-	push_text(&state, "message", reply.message);
-	push_text(&state, "request_id", reply.provider_request_id);
-	if (reply.retry_after_ms >= 0)
-		json_push_int64(&state, "retry_after_ms", reply.retry_after_ms);
-	if (reply.do_not_retry)
-		push_bool(&state, "do_not_retry", true);
-	push_usage(&state, &reply.answer.usage);
-	if (reply.answer.reported_cost != MONEY_UNKNOWN)
-		push_text(&state, "cost", money_to_string(reply.answer.reported_cost));
-	if (reply.outcome == OUTCOME_OK)
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	if (reply->follow_up)
 	{
-		push_text(&state, "finish_reason", reply.answer.finish_reason);
-		push_jsonb(&state, "completion",
-				   JsonbValueToJsonb(pushJsonbValue(&reply.answer.completion, WJB_END_OBJECT, NULL)));
+		json_push_key(state, "follow_up");
+		push_wire(state, reply->follow_up);
+		json_push_int64(state, "wait_ms", reply->follow_up_wait_ms);
+		if (reply->on_abort)
+		{
+			json_push_key(state, "on_abort");
+			push_wire(state, reply->on_abort);
+		}
+		return pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	}
+	push_text(state, "outcome", outcome_name(reply->outcome));
+	push_text(state, "code", reply->code);
+	push_text(state, "message", reply->message);
+	push_text(state, "request_id", reply->provider_request_id);
+	if (reply->retry_after_ms >= 0)
+		json_push_int64(state, "retry_after_ms", reply->retry_after_ms);
+	if (reply->do_not_retry)
+		push_bool(state, "do_not_retry", true);
+	push_usage(state, &reply->answer.usage);
+	if (reply->answer.reported_cost != MONEY_UNKNOWN)
+		push_text(state, "cost", money_to_string(reply->answer.reported_cost));
+	if (reply->outcome == OUTCOME_OK)
+	{
+		push_text(state, "finish_reason", reply->answer.finish_reason);
+		push_jsonb(state, "completion",
+				   JsonbValueToJsonb(pushJsonbValue(&reply->answer.completion, WJB_END_OBJECT, NULL)));
+	}
+	return pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
+/*
+ * test_answer(format text, model text, status int, headers jsonb, body bytea,
+ *			   messages jsonb, options jsonb) returns jsonb: what the answer means.
+ */
+Datum
+test_answer(PG_FUNCTION_ARGS)
+{
+	Exchange		*exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
+											   text_to_cstring(PG_GETARG_TEXT_PP(1)), 0, 5, CHAT_WHOLE);
+	bytea			*body = PG_GETARG_BYTEA_PP(4);
+	WireResponse	 wire = { .status = PG_GETARG_INT32(2) };
+	JsonbParseState *state = NULL;
+	ProviderReply	 reply;
+
+	read_headers(PG_GETARG_JSONB_P(3), &wire);
+	wire.body_length = VARSIZE_ANY_EXHDR(body);
+	wire.body = pnstrdup(VARDATA_ANY(body), wire.body_length);
+	provider_reply_init(&reply);
+	provider_reply_read_id(&reply, &wire);
+	exchange->format->parse_chat(exchange, &wire, &reply);
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(push_reply(&state, &reply)));
+}
+
+/* Push the chunks so far as the member "chunks". */
+static void
+push_chunks(JsonbParseState **state, Answer *answer)
+{
+	JsonbValue element = { .type = jbvBinary };
+	Jsonb	  *chunk;
+
+	json_push_key(state, "chunks");
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	while ((chunk = answer_take_chunk(answer)) != NULL)
+	{
+		element.val.binary.data = &chunk->root;
+		element.val.binary.len = VARSIZE(chunk) - VARHDRSZ;
+		pushJsonbValue(state, WJB_ELEM, &element);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+/*
+ * test_stream(format text, model text, stream bytea, piece int, messages jsonb,
+ *			   options jsonb) returns jsonb: the chunks of a stream that comes in pieces of so
+ * many bytes, and what its end means.
+ */
+Datum
+test_stream(PG_FUNCTION_ARGS)
+{
+	Exchange		*exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
+											   text_to_cstring(PG_GETARG_TEXT_PP(1)), 0, 4, CHAT_STREAM);
+	bytea			*stream = PG_GETARG_BYTEA_PP(2);
+	size_t			 length = VARSIZE_ANY_EXHDR(stream);
+	size_t			 size = PG_GETARG_INT32(3);
+	WireResponse	 wire = { .status = 200, .body = "", .received_at = TEST_TIME };
+	JsonbParseState *state = NULL;
+	ProviderReply	 reply;
+	bool			 ended = false;
+
+	provider_reply_init(&reply);
+	for (size_t at = 0; at < length && !ended; at += size)
+		ended = exchange_read_stream(exchange, &wire, VARDATA_ANY(stream) + at, Min(size, length - at),
+									 at + size >= length, 1024 * 1024, &reply);
+	if (!ended)
+		elog(ERROR, "the stream did not end");
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_chunks(&state, exchange->answer);
+	json_push_int64(&state, "tokens", answer_tokens(exchange->answer));
+	json_push_key(&state, "end");
+	push_reply(&state, &reply);
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
