@@ -76,8 +76,8 @@ def _xai_error(refusal):
 # How errors inside a stream look -------------------------------------------------------------------------------------
 
 def _broken_chunk(**members):
-    return {"id": "chatcmpl-simulated", "object": "chat.completion.chunk", "created": shapes.CREATED, "model": "simulated",
-            **members}
+    return {"id": "chatcmpl-simulated", "object": "chat.completion.chunk", "created": shapes.CREATED,
+            "model": "simulated", **members}
 
 
 def _openrouter_stream_error(refusal):
