@@ -49,10 +49,15 @@ def complete(body, dialect, behaviour, number):
         "usage": _usage(body, dialect, count_text(produced) * (body.get("n") or 1))}
     if dialect.name == "openai" and body.get("service_tier"):
         answer["service_tier"] = "default" if body["service_tier"] == "auto" else body["service_tier"]
-    answer = ChatCompletion.model_validate(answer, strict=True).model_dump(mode="json", exclude_unset=True)
-    _script_usage(answer["usage"], behaviour.usage)
-    if behaviour.finish_reason:
-        for choice in answer["choices"]:
+    return ChatCompletion.model_validate(answer, strict=True).model_dump(mode="json", exclude_unset=True)
+
+
+def script(answer, behaviour):
+    """A completion or a chunk (a dict, changed in place) with the scripted usage and finish reason, of any type."""
+    if answer.get("usage"):
+        _script_usage(answer["usage"], behaviour.usage)
+    for choice in answer["choices"]:
+        if behaviour.finish_reason and choice["finish_reason"]:
             choice["finish_reason"] = behaviour.finish_reason
     return answer
 

@@ -120,6 +120,7 @@ class Dialect:
                     "https://platform.openai.com/account/api-keys.")
     no_key: str = "You didn't provide an API key. You need to provide your API key in an Authorization header."
     error: Callable = _openai_error
+    stream_error: Callable = _openai_error
     model_list: Callable = _openai_models
     call_id: Callable = _long_call_id
     check_path: str = ""
@@ -129,7 +130,7 @@ class Dialect:
 
 _COMMON = (rules.has_messages, rules.stream_options_need_stream, rules.calls_are_answered,
            rules.assistant_says_something, rules.tools_are_named, rules.tool_choice_fits_tools,
-           rules.images_are_addressed, rules.answers_whole)
+           rules.images_are_addressed)
 _PENALTIES = {"frequency_penalty": (-2.0, 2.0), "presence_penalty": (-2.0, 2.0)}
 _LIMITS = {"max_tokens": (1, None), "max_completion_tokens": (1, None), "top_p": (0.0, 1.0), "n": (1, 128)}
 _WITHOUT_DEVELOPER = rules.roles("system", "user", "assistant", "tool")
@@ -210,12 +211,3 @@ DIALECTS = (
                                       "reasoning": dict[str, Any]}, ignores_unknown=True),
         models=("SmolLM2-135M-Instruct",), rules=(*_COMMON, rules.within(temperature=(0.0, None), **_LIMITS))),
 )
-
-
-def find(path):
-    """The dialect that serves `path` and the rest of the path, or (None, path)."""
-    for dialect in DIALECTS:
-        for prefix in dialect.prefixes:
-            if path.startswith(prefix + "/"):
-                return dialect, path[len(prefix):]
-    return None, path

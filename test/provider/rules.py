@@ -177,12 +177,6 @@ def stream_options_need_stream(body):
                       param="stream_options")
 
 
-def answers_whole(body):
-    """The simulator sends whole answers only; the event stream's place is endpoints.py."""
-    if body.get("stream"):
-        raise unsupported_value("stream", "true", "The simulated provider answers in one piece.")
-
-
 def images_are_addressed(body):
     for place, message in enumerate(body["messages"]):
         content = message.get("content")

@@ -97,7 +97,6 @@ REFUSED = {
     "long safety identifier": ({"safety_identifier": "s" * 65}, "string_above_max_length", "safety_identifier"),
     "large bias": ({"logit_bias": {"1": 101}}, "invalid_value", "logit_bias"),
     "stream options without stream": ({"stream_options": {"include_usage": True}}, None, "stream_options"),
-    "stream": ({"stream": True}, "unsupported_value", "stream"),
 }
 
 

@@ -1,0 +1,45 @@
+"""What the server asks of an API format. Each format is one class in a module of its own; formats.py lists them."""
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from wire import Response
+
+
+@dataclass
+class Outcome:
+    """An answer and what the journal says of it: the refusal, if it is one, and members that were ignored."""
+
+    response: Response
+    refused: Optional[dict] = None
+    ignored: list = field(default_factory=list)
+
+
+class Format:
+    """One vendor's API, served below each of `prefixes`. `keys` are the Keys that it accepts.
+
+    A format makes fair answers from `behaviour`'s scripted completion (content, tool_calls, usage, no_usage …). Errors,
+    bodies and events that a behaviour puts in place of an answer or into it are added by formats.py, for all formats.
+    """
+
+    name = ""
+    prefixes = ()
+
+    def __init__(self, keys):
+        self.keys = keys
+
+    def answer(self, path, request, behaviour, number):
+        """The Outcome of `request` for `path` below the prefix; raises nothing. `number` is the journal's."""
+        raise NotImplementedError
+
+    def error(self, refusal):
+        """The body (a JSON value) by which this vendor tells of a Refusal."""
+        raise NotImplementedError
+
+    def stream_error(self, refusal):
+        """The event (its bytes, with the blank line) that tells of a Refusal in a stream that has begun."""
+        raise NotImplementedError
+
+    def model(self, path, body):
+        """The name of the model that a request is for, or None; `body` is any JSON value or text."""
+        return body.get("model") if isinstance(body, dict) else None
