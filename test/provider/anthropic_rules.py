@@ -101,8 +101,14 @@ def _of_type(blocks, *types):
     return [block for block in blocks if block["type"] in types]
 
 
-def _thinks(body):
+def thinks(body):
     return body.get("thinking", {}).get("type") in ("enabled", "adaptive")
+
+
+def shows_thoughts(body):
+    """Whether thoughts come with their text; the newer models leave it out unless asked for it."""
+    shown = body["thinking"].get("display") or ("summarized" if _generation(body["model"]) < (4, 7) else "omitted")
+    return shown == "summarized"
 
 
 # Messages -----------------------------------------------------------------------------------------------------------
@@ -185,7 +191,7 @@ def _choice_fits_tools(body):
         raise Refusal("tool_choice may only be specified while providing tools")
     if choice["type"] == "tool" and choice["name"] not in names:
         raise Refusal(f"tool_choice.tool.name: Tool '{choice['name']}' not found in provided tools")
-    if choice["type"] in ("any", "tool") and _thinks(body):
+    if choice["type"] in ("any", "tool") and thinks(body):
         raise Refusal("Thinking may not be enabled when tool_choice forces tool use.")
 
 
@@ -250,7 +256,7 @@ def _sampling_is_taken(body):
         raise Refusal(f"`{given[0]}` is deprecated for this model.")
     if generation >= (4, 1) and "temperature" in body and "top_p" in body:
         raise Refusal("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
-    if not _thinks(body):
+    if not thinks(body):
         return
     if body.get("temperature", 1) != 1:
         raise Refusal("`temperature` may only be set to 1 when thinking is enabled.")

@@ -74,8 +74,7 @@ class OpenAILike(Format):
             scripted = [answers.script(part, behaviour) for part in parts]
             return event_stream([*map(sse.event, payloads.edited_events(scripted, behaviour)), sse.event("[DONE]")])
         except (LookupError, TypeError, ValueError) as error:
-            return json_response(500, {"error": {"message": f"the script does not fit the answer: {error!r}",
-                                                 "type": "simulator_error", "param": None, "code": None}})
+            return self.misfit(error)
 
 
 def _look_up(dialect, method, path):
