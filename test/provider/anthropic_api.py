@@ -188,7 +188,7 @@ def _thinking(body, behaviour):
         return []
     shown = behaviour.reasoning is not None or anthropic_rules.shows_thoughts(body)
     return [{"type": "thinking", "thinking": (behaviour.reasoning or _THOUGHT) if shown else "",
-             "signature": "c2lnbmF0dXJl"}]
+             "signature": anthropic_rules.SIGNATURE}]
 
 
 def _blocks(message):

@@ -23,6 +23,9 @@ MODELS = {"claude-haiku-4-5": (200000, 64000), "claude-sonnet-4-6": (1000000, 64
           "claude-opus-5": (1000000, 128000)}
 """The listed models: how many tokens they take and give at most. Others are served too, without these limits."""
 
+SIGNATURE = "c2ltdWxhdGVk"
+"""The signature of every block of thoughts. The API takes back no other."""
+
 _NEWEST = (99, 0)
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -284,7 +287,10 @@ def _thinking_is_taken(body):
 
 
 def _thoughts_are_sent_back(body):
-    """With a thinking budget, the turn whose tool results are being given begins with its thoughts."""
+    """Thoughts come back as they were; with a budget, those of the turn whose tool results are being given must."""
+    for place, _role, block in _blocks(body):
+        if block["type"] == "thinking" and block["signature"] != SIGNATURE:
+            raise Refusal(f"{place}: Invalid `signature` in `thinking` block")
     if body.get("thinking", {}).get("type") != "enabled":
         return
     conversation = turns(body)
@@ -339,13 +345,12 @@ def _check_schema(schema, place):
         raise Refusal(f"{place}: For 'string' type, format '{schema['format']}' is not supported")
     if ("object" in kinds or "properties" in schema) and schema.get("additionalProperties") is not False:
         raise Refusal(f"{place}: For 'object' type, 'additionalProperties' must be explicitly set to false")
-    for keyword in ("properties", "$defs", "definitions"):
-        for name, inner in schema.get(keyword, {}).items():
-            _check_schema(inner, f"{place}.{keyword}.{name}")
-    for keyword in ("anyOf", "allOf"):
-        for index, inner in enumerate(schema.get(keyword, [])):
-            _check_schema(inner, f"{place}.{keyword}.{index}")
+    for keyword in ("properties", "$defs", "definitions", "anyOf", "allOf"):
+        inner = schema.get(keyword) or {}
+        for key, each in inner.items() if isinstance(inner, dict) else enumerate(inner):
+            _check_schema(each, f"{place}.{keyword}.{key}")
     _check_schema(schema.get("items"), f"{place}.items")
+
 
 
 _RULES = (

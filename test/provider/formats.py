@@ -6,6 +6,7 @@ from anthropic_api import Anthropic
 from api_format import Outcome
 from dialects import DIALECTS
 from endpoints import OpenAILike
+from google_api import Google
 from responses import json_response
 
 
@@ -13,7 +14,8 @@ class Formats:
     """The formats, each with the Keys that the provider accepts."""
 
     def __init__(self, keys):
-        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Anthropic(keys)]
+        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Anthropic(keys),
+                         Google(keys)]
 
     def find(self, path):
         """The Format that serves `path` and the rest of the path, or (None, path)."""

@@ -69,7 +69,8 @@ def _locate(value, path):
 
 def refusal(error):
     """A ScriptedError as the Refusal that the formats know how to tell."""
-    return Refusal(error.message, status=error.status, type=error.type, param=error.param, code=error.code)
+    return Refusal(error.message, status=error.status, type=error.type, param=error.param, code=error.code,
+                   detail=error.details)
 
 
 def scripted(api_format, behaviour, fair):

@@ -4,6 +4,7 @@ import anthropic
 import pytest
 from pydantic import BaseModel
 
+import anthropic_rules
 from harness import CALL, HELLO, KEY
 
 HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01", "Content-Type": "application/json"}
@@ -13,6 +14,7 @@ TOOL = {"name": "weather", "input_schema": {
 USE = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "rain"}
 ANSWERED = [*HELLO, {"role": "assistant", "content": [USE]}, {"role": "user", "content": [RESULT]}]
+THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": anthropic_rules.SIGNATURE}
 BUDGET = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2000}
 ADAPTIVE = {"model": NEW, "thinking": {"type": "adaptive"}}
 
@@ -397,6 +399,8 @@ REFUSED = {
     "budget to Claude 3": ({**BUDGET, "model": "claude-3-haiku-20240307"}, "does not support thinking"),
     "adaptive thinking to 4.5": ({"thinking": {"type": "adaptive"}}, "adaptive thinking is not supported"),
     "thoughts not sent back": ({**BUDGET, **conversation("a", [USE], [RESULT])}, "must start with a thinking block"),
+    "thoughts with a strange signature": (
+        conversation("a", [{**THOUGHT, "signature": "c2ln"}, USE], [RESULT]), "Invalid `signature`"),
     "effort to Haiku 4.5": ({"output_config": {"effort": "low"}}, "does not support the effort parameter"),
     "effort max to Opus 4.5": ({"model": "claude-opus-4-5", "output_config": {"effort": "max"}}, "level 'max'"),
     "effort xhigh to 4.6": ({"model": "claude-sonnet-4-6", "output_config": {"effort": "xhigh"}}, "level 'xhigh'"),
@@ -426,8 +430,6 @@ def test_refused(provider, case):
     assert answer["error"]["type"] == "invalid_request_error" and told in answer["error"]["message"], answer
     assert provider.requests()[0]["refused"]["message"] == answer["error"]["message"]
 
-
-THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
 
 ACCEPTED = {
     "sampling": {"temperature": 0.5, "top_k": 5, "stop_sequences": ["x"], "metadata": {"user_id": "u"},
