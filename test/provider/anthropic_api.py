@@ -17,9 +17,12 @@ import sse
 from api_format import Format, Outcome
 from refusals import Refusal
 from responses import event_stream, json_response
+from schemas import StrictTypes
+from vendor_types import checked
 
 _VERSION = "2023-06-01"
-_EVENT = TypeAdapter(RawMessageStreamEvent)
+_MESSAGE = TypeAdapter(StrictTypes().strict(Message))
+_EVENT = TypeAdapter(StrictTypes().strict(RawMessageStreamEvent))
 _PING = {"type": "ping"}
 _THOUGHT = "Thinking."
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -34,7 +37,7 @@ class Anthropic(Format):
     name = "anthropic"
     prefixes = ("/anthropic",)
     request_id_header = "request-id"
-    reports_cost = False
+    tells_tier = False
 
     def answer(self, path, request, behaviour, number):
         try:
@@ -161,38 +164,35 @@ def _split_turn(turn):
 
 def _message(body, api_format, behaviour, number):
     """The whole answer, with a fair usage."""
-    asked = _in_openais_terms(body)
+    asked, shown = _in_openais_terms(body), True
+    if behaviour.reasoning is None and anthropic_rules.thinks(body):
+        behaviour, shown = behaviour.model_copy(update={"reasoning": _THOUGHT}), anthropic_rules.shows_thoughts(body)
     completion = answers.complete(asked, api_format, behaviour, number)
-    choice, usage = completion["choices"][0], completion["usage"]
-    thinking = _thinking(body, behaviour)
-    thought = answers.count_text(behaviour.reasoning or _THOUGHT) if thinking else 0
-    stop_sequence = _stop_sequence(asked, api_format, behaviour, choice)
+    choice, stop_sequence = completion["choices"][0], _stop_sequence(asked, api_format, behaviour, completion)
     message = {
         "id": f"msg_simulated_{number}", "type": "message", "role": "assistant", "model": body["model"],
-        "content": [*thinking, *_blocks(choice["message"])], "stop_sequence": stop_sequence,
+        "content": list(_blocks(choice["message"], shown)),
         "stop_reason": "stop_sequence" if stop_sequence else _STOP_REASONS[choice["finish_reason"]],
-        "usage": {"input_tokens": usage["prompt_tokens"], "cache_creation_input_tokens": 0,
-                  "cache_read_input_tokens": 0, "output_tokens": usage["completion_tokens"] + thought,
-                  "service_tier": "standard"}}
-    if thinking:
-        message["usage"]["output_tokens_details"] = {"thinking_tokens": thought}
+        "stop_sequence": stop_sequence, "usage": _usage(completion["usage"])}
     if behaviour.refusal is not None:
         message |= {"stop_reason": "refusal",
                     "stop_details": {"type": "refusal", "category": None, "explanation": behaviour.refusal}}
-    return Message.model_validate(message, strict=True).model_dump(mode="json", exclude_unset=True)
+    return checked(_MESSAGE, message)
 
 
-def _thinking(body, behaviour):
-    """The block of thoughts, if they are scripted or asked for, as a list of none or one."""
-    if behaviour.reasoning is None and not anthropic_rules.thinks(body):
-        return []
-    shown = behaviour.reasoning is not None or anthropic_rules.shows_thoughts(body)
-    return [{"type": "thinking", "thinking": (behaviour.reasoning or _THOUGHT) if shown else "",
-             "signature": anthropic_rules.SIGNATURE}]
+def _usage(usage):
+    """A usage of OpenAI's as Anthropic tells it."""
+    thought = usage["completion_tokens_details"]["reasoning_tokens"]
+    return {"input_tokens": usage["prompt_tokens"], "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+            "output_tokens": usage["completion_tokens"], "service_tier": "standard",
+            **({"output_tokens_details": {"thinking_tokens": thought}} if thought else {})}
 
 
-def _blocks(message):
-    """A message of OpenAI's as blocks."""
+def _blocks(message, shown):
+    """A message of OpenAI's as blocks; of thoughts that are not `shown` only the signature."""
+    if "reasoning" in message:
+        yield {"type": "thinking", "thinking": message["reasoning"] if shown else "",
+               "signature": anthropic_rules.SIGNATURE}
     if message["content"] is not None:
         yield {"type": "text", "text": message["content"]}
     for call in message.get("tool_calls", []):
@@ -200,12 +200,13 @@ def _blocks(message):
                "input": json.loads(call["function"]["arguments"])}
 
 
-def _stop_sequence(asked, api_format, behaviour, choice):
+def _stop_sequence(asked, api_format, behaviour, completion):
     """The stop sequence that ended an answer, or None."""
-    if not asked["stop"] or choice["finish_reason"] != "stop":
+    if not asked["stop"] or completion["choices"][0]["finish_reason"] != "stop":
         return None
-    unstopped = answers.complete({**asked, "stop": None}, api_format, behaviour, 0)["choices"][0]["message"]
-    unsaid = (unstopped["content"] or "")[len(choice["message"]["content"] or ""):]
+    unstopped = answers.complete({**asked, "stop": None}, api_format, behaviour, 0)
+    said, all_to_say = ((each["choices"][0]["message"]["content"] or "") for each in (completion, unstopped))
+    unsaid = all_to_say[len(said):]
     return next((stop for stop in asked["stop"] if unsaid.startswith(stop)), None)
 
 
@@ -274,5 +275,5 @@ def _deltas(block):
 
 
 def _typed(**event):
-    """An event as the SDK's type has it."""
-    return _EVENT.dump_python(_EVENT.validate_python(event), mode="json", exclude_unset=True)
+    """An event that keeps to the SDK's type."""
+    return checked(_EVENT, event)

@@ -105,6 +105,7 @@ def _of_type(blocks, *types):
 
 
 def thinks(body):
+    """Whether thinking is asked for."""
     return body.get("thinking", {}).get("type") in ("enabled", "adaptive")
 
 

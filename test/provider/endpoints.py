@@ -25,6 +25,7 @@ class OpenAILike(Format):
         try:
             if not self._is_public(path, request):
                 self._check_key(request)
+            self._check_version(request)
             if (request.method, path) == ("POST", "/chat/completions"):
                 body, ignored = self._chat_request(request)
                 return Outcome(self._chat_completion(body, behaviour, number), ignored=ignored)
@@ -42,13 +43,23 @@ class OpenAILike(Format):
         return self._dialect.models_are_public and request.method == "GET" and path.startswith("/models")
 
     def _check_key(self, request):
-        if not self._dialect.needs_key:
+        dialect = self._dialect
+        if not dialect.needs_key:
             return
-        scheme, _, key = request.header("authorization").partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            raise Refusal(self._dialect.no_key, status=401, code="invalid_api_key")
+        key = request.header(dialect.key_header)
+        if dialect.key_header == "authorization":
+            scheme, _, key = key.partition(" ")
+            key = key if scheme.lower() == "bearer" else ""
+        if not key:
+            raise Refusal(dialect.no_key, status=401, code="invalid_api_key")
         if not self.keys.accept(key):
-            raise Refusal(self._dialect.bad_key.format(key=f"{key[:8]}***"), status=401, code="invalid_api_key")
+            raise Refusal(dialect.bad_key.format(key=f"{key[:8]}***"), status=dialect.bad_key_status,
+                          code="invalid_api_key")
+
+    def _check_version(self, request):
+        versions = self._dialect.api_versions
+        if versions and request.query.get("api-version", [""])[0] not in versions:
+            raise Refusal("Resource not found", status=404)
 
     def _chat_request(self, request):
         """The request's body, once it keeps to all rules, and the paths of members that were ignored."""
@@ -67,14 +78,22 @@ class OpenAILike(Format):
 
     def _chat_completion(self, body, behaviour, number):
         try:
-            answer = answers.complete(body, self._dialect, behaviour, number)
-            if not body.get("stream"):
-                return json_response(200, payloads.edited(answers.script(answer, behaviour), behaviour))
-            parts = chunks.split(answer, body, self._dialect, behaviour)
-            scripted = [answers.script(part, behaviour) for part in parts]
-            return event_stream([*map(sse.event, payloads.edited_events(scripted, behaviour)), sse.event("[DONE]")])
+            return self._streamed(body, behaviour, number) if body.get("stream") \
+                else self._whole(body, behaviour, number)
         except (LookupError, TypeError, ValueError) as error:
             return self.misfit(error)
+
+
+    def _whole(self, body, behaviour, number):
+        answer = answers.whole(answers.complete(body, self._dialect, behaviour, number), self._dialect.shape)
+        return json_response(200, payloads.edited(answers.script(answer, behaviour), behaviour))
+
+    def _streamed(self, body, behaviour, number):
+        shape = self._dialect.shape
+        parts = chunks.split(answers.complete(body, self._dialect, behaviour, number), body, shape, behaviour)
+        scripted = payloads.edited_events([answers.script(part, behaviour) for part in parts], behaviour)
+        first, *rest = [*map(sse.event, scripted), sse.event("[DONE]")]
+        return event_stream([shape.opening + first, *rest])
 
 
 def _look_up(dialect, method, path):

@@ -34,7 +34,7 @@ class Google(Format):
 
     name = "google"
     prefixes = ("/google",)
-    reports_cost = False
+    tells_tier = False
 
     def answer(self, path, request, behaviour, number):
         streamed = path.endswith(":streamGenerateContent")
@@ -201,37 +201,33 @@ def _text_of(response):
 
 def _answer(body, model, api_format, behaviour, number):
     """The whole answer, with a fair usage. A scripted refusal is a blocked prompt."""
+    thinking = google_rules.config(body).get("thinkingConfig") or {}
+    if behaviour.reasoning is None and thinking.get("includeThoughts"):
+        behaviour = behaviour.model_copy(update={"reasoning": _THOUGHT})
     completion = answers.complete(_in_openais_terms(body, model), api_format, behaviour, number)
-    prompt_tokens, produced = completion["usage"]["prompt_tokens"], completion["usage"]["completion_tokens"]
-    answer = {"modelVersion": model, "responseId": f"simulated-{number}"}
+    answer = {"modelVersion": model, "responseId": f"simulated-{number}", "usageMetadata": _usage(completion["usage"])}
     if behaviour.refusal is not None:
-        answer |= {"promptFeedback": {"blockReason": "SAFETY"},
-                   "usageMetadata": {"promptTokenCount": prompt_tokens, "totalTokenCount": prompt_tokens}}
-        return _typed(answer)
-    thoughts = _thoughts(body, behaviour)
-    thought = sum(answers.count_text(part["text"]) for part in thoughts)
+        return _typed({**answer, "promptFeedback": {"blockReason": "SAFETY"}})
     answer["candidates"] = [{
         "index": choice["index"], "finishReason": _FINISH_REASONS[choice["finish_reason"]],
-        "content": {"role": "model", "parts": [*thoughts, *_parts(choice["message"], model)]}}
+        "content": {"role": "model", "parts": list(_parts(choice["message"], model))}}
         for choice in completion["choices"]]
-    answer["usageMetadata"] = {"promptTokenCount": prompt_tokens, "candidatesTokenCount": produced,
-                               "totalTokenCount": prompt_tokens + produced + thought}
-    if thoughts:
-        answer["usageMetadata"]["thoughtsTokenCount"] = thought
     return _typed(answer)
 
 
-def _thoughts(body, behaviour):
-    """The part of thoughts, if they are scripted or asked for, as a list of none or one."""
-    asked = (google_rules.config(body).get("thinkingConfig") or {}).get("includeThoughts")
-    if behaviour.reasoning is None and not asked:
-        return []
-    return [{"text": behaviour.reasoning or _THOUGHT, "thought": True}]
+def _usage(usage):
+    """A usage of OpenAI's as Google tells it."""
+    thought = usage["completion_tokens_details"]["reasoning_tokens"]
+    return {"promptTokenCount": usage["prompt_tokens"], "totalTokenCount": usage["total_tokens"],
+            "candidatesTokenCount": usage["completion_tokens"] - thought,
+            **({"thoughtsTokenCount": thought} if thought else {})}
 
 
 def _parts(message, model):
     """A message of OpenAI's as parts. Gemini 3 signs the first call or the text, and gives its calls ids."""
     signs = google_rules.generation(model) >= (3, 0)
+    if "reasoning" in message:
+        yield {"text": message["reasoning"], "thought": True}
     if message["content"] is not None:
         yield {"text": message["content"], **({"thoughtSignature": google_rules.SIGNATURE} if signs else {})}
     for index, call in enumerate(message.get("tool_calls", [])):

@@ -354,3 +354,13 @@ def huggingface_image_detail(body):
             if "detail" in part.get("image_url", {}):
                 raise Refusal("Unknown parameter: 'detail' of an image.", code="unknown_parameter",
                               param=f"messages[{place}].content")
+
+
+def xai_reasoning(body):
+    """Reasoning models take neither penalties nor stop sequences."""
+    if not re.match(r"grok-(4|code|3-mini)", body["model"]) or "non-reasoning" in body["model"]:
+        return
+    for name, told in {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty",
+                       "stop": "stop"}.items():
+        if body.get(name) is not None:
+            raise Refusal(f"Argument not supported on this model: {told}", param=name)

@@ -1,9 +1,10 @@
 """Request schemas made from the vendors' own SDK types.
 
-The SDKs describe a request as TypedDicts for type checkers; at run time they let anything pass. `strict` rebuilds
-such a type so that pydantic refuses unknown members at every depth, checks sequences at once (pydantic checks an
-Iterable only when it is read) and picks the member of a union by its `role` or `type`, which gives errors that
-point at one place. Values are compared in pydantic's strict mode: "1" is no number and 1.0 no integer.
+The SDKs describe a request as TypedDicts for type checkers or as pydantic models that allow anything more; at run
+time they let anything pass. `strict` rebuilds such a type so that pydantic refuses unknown members at every depth,
+checks sequences at once (pydantic checks an Iterable only when it is read), closes enumerations that the SDK leaves
+open, and picks the member of a union by its `role` or `type`, which gives errors that point at one place. Values are
+compared in pydantic's strict mode: "1" is no number and 1.0 no integer.
 """
 
 import collections.abc
@@ -13,7 +14,7 @@ import operator
 import types
 from typing import Annotated, Any, List, Literal, Union, get_args, get_origin
 
-from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
 from typing_extensions import (NotRequired, Required, TypeAliasType, TypedDict, get_type_hints, is_typeddict)
 
 from refusals import Refusal
@@ -41,6 +42,10 @@ class StrictTypes:
             if tp not in self._built:
                 self._built[tp] = self.record(tp.__name__, self.members(tp))
             return self._built[tp]
+        if isinstance(tp, type) and issubclass(tp, BaseModel):
+            if tp not in self._built:
+                self._built[tp] = self.record(tp.__name__, self._fields(tp))
+            return self._built[tp]
         origin, args = get_origin(tp), get_args(tp)
         if origin is Annotated:
             return self.strict(args[0])
@@ -49,7 +54,7 @@ class StrictTypes:
         if origin in (Required, NotRequired):
             return self.strict(args[0])
         if origin in (Union, types.UnionType):
-            return self._union([self.strict(arg) for arg in args if not self._is_python_only(arg)])
+            return self._union([self.strict(arg) for arg in args if arg is not Any and not self._is_python_only(arg)])
         if origin in (list, collections.abc.Iterable, collections.abc.Sequence):
             return List[self.strict(args[0])]
         if origin is dict:
@@ -70,6 +75,7 @@ class StrictTypes:
         return members
 
     def _is_python_only(self, tp):
+        """Whether a type, or every member of a union, is one that is not on the wire."""
         origin, args = get_origin(tp), get_args(tp)
         if origin is Annotated:
             return self._is_python_only(args[0])
@@ -77,6 +83,11 @@ class StrictTypes:
             return all(map(self._is_python_only, args))
         plain = origin or tp
         return isinstance(plain, type) and issubclass(plain, self._python_only)
+
+    def _fields(self, model):
+        """The members of a pydantic model, likewise; a literal is required even where the SDK gives it a default."""
+        return {name: (Required if field.is_required() or get_origin(field.annotation) is Literal else NotRequired)
+                [self.strict(field.annotation)] for name, field in model.model_fields.items()}
 
     @staticmethod
     def record(name, members):
