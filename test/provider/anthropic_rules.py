@@ -15,6 +15,7 @@ from anthropic.types.message_create_params import MessageCreateParamsBase
 from pydantic import BaseModel
 from typing_extensions import NotRequired
 
+import rules
 from refusals import Refusal
 from schemas import Schema, StrictTypes
 
@@ -181,8 +182,11 @@ def _tools_are_sound(body):
     for place, tool in enumerate(body.get("tools") or []):
         if not _TOOL_NAME.fullmatch(tool["name"]):
             raise Refusal(f"tools.{place}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
-        if "input_schema" in tool and tool["input_schema"].get("type") != "object":
+        if tool.get("input_schema", {"type": "object"}).get("type") != "object":
             raise Refusal(f"tools.{place}.custom.input_schema.type: Input should be 'object'")
+        if not rules.is_json_schema(tool.get("input_schema", {})):
+            raise Refusal(f"tools.{place}.custom.input_schema: JSON schema is invalid. It must match JSON Schema draft "
+                          "2020-12.")
     if len(set(names)) < len(names):
         raise Refusal("tools: Tool names must be unique.")
 
@@ -331,6 +335,8 @@ def _format_is_taken(body):
         return
     if _generation(body["model"]) < (4, 1):
         raise Refusal("output_config.format: this model does not support structured outputs")
+    if not rules.is_json_schema(wanted["schema"]):
+        raise Refusal("output_config.format.schema: JSON schema is invalid")
     _check_schema(wanted["schema"], "output_config.format.schema")
 
 
@@ -346,10 +352,12 @@ def _check_schema(schema, place):
         raise Refusal(f"{place}: For 'string' type, format '{schema['format']}' is not supported")
     if ("object" in kinds or "properties" in schema) and schema.get("additionalProperties") is not False:
         raise Refusal(f"{place}: For 'object' type, 'additionalProperties' must be explicitly set to false")
-    for keyword in ("properties", "$defs", "definitions", "anyOf", "allOf"):
-        inner = schema.get(keyword) or {}
-        for key, each in inner.items() if isinstance(inner, dict) else enumerate(inner):
-            _check_schema(each, f"{place}.{keyword}.{key}")
+    for keyword in ("properties", "$defs", "definitions"):
+        for name, inner in (schema.get(keyword) or {}).items():
+            _check_schema(inner, f"{place}.{keyword}.{name}")
+    for keyword in ("anyOf", "allOf"):
+        for index, inner in enumerate(schema.get(keyword) or []):
+            _check_schema(inner, f"{place}.{keyword}.{index}")
     _check_schema(schema.get("items"), f"{place}.items")
 
 

@@ -16,6 +16,7 @@ from google.genai import types
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
+import rules
 from refusals import Refusal
 
 MODELS = {"gemini-2.5-flash-lite": (1048576, 65535), "gemini-2.5-flash": (1048576, 65535),
@@ -246,7 +247,7 @@ def _functions_are_sound(body, _model):
             if "parameters" in function and "parametersJsonSchema" in function:
                 raise _invalid(place, "parameters and parameters_json_schema cannot both be set")
             schema = function.get("parametersJsonSchema", {"type": "object"})
-            if not isinstance(schema, dict) or schema.get("type") != "object":
+            if not rules.is_json_schema(schema) or schema is True or schema.get("type") != "object":
                 raise _invalid(f"{place}.parameters_json_schema", "schema must describe an object")
             if "parameters" in function:
                 _check_schema(function["parameters"], f"{place}.parameters")
@@ -329,6 +330,8 @@ def _output_is_taken(body, model):
     if asked.get("responseMimeType", "text/plain") not in ("text/plain", "application/json", "text/x.enum"):
         raise _invalid("generation_config.response_mime_type", "allowed mimetypes are `text/plain`, "
                                                                "`application/json` and `text/x.enum`.")
+    if not rules.is_json_schema(asked.get("responseJsonSchema", {})):
+        raise _invalid("generation_config.response_json_schema", "is no JSON schema")
     if "responseSchema" in asked:
         _check_schema(asked["responseSchema"], "generation_config.response_schema")
     if json_wanted and functions(body) and generation(model) < (3, 0):

@@ -96,6 +96,16 @@ def test_the_system_prompt_counts(client):
     assert create(client, system="Be kind.").usage.input_tokens == 8 + 2 + 3
 
 
+def test_an_equal_question_counts_as_many_tokens_as_at_openai(provider, client):
+    function = {"type": "function", "function": {"name": "weather", "parameters": TOOL["input_schema"]}}
+    asked = [*HELLO, {"role": "assistant", "tool_calls": [CALL]},
+             {"role": "tool", "tool_call_id": "a", "content": "rain"}]
+    usage = provider.chat(messages=asked, tools=[function])[2]["usage"]
+    answer = create(client, tools=[TOOL], messages=ANSWERED)
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (
+        usage["prompt_tokens"], usage["completion_tokens"])
+
+
 def test_json_answers_fit_their_schema(client):
     schema = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "additionalProperties": False}
     wanted = {"format": {"type": "json_schema", "schema": schema}}
@@ -351,6 +361,8 @@ REFUSED = {
     "tools of one name": ({"tools": [TOOL, TOOL]}, "Tool names must be unique"),
     "tool without schema": ({"tools": [{"name": "f"}]}, "tools.0.input_schema: Field required"),
     "tool schema of no object": ({"tools": [{"name": "f", "input_schema": {}}]}, "input_schema.type"),
+    "tool schema of no form": (
+        {"tools": [{"name": "f", "input_schema": {"type": "object", "properties": []}}]}, "JSON schema is invalid"),
     "OpenAI's tool": ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools.0: Input tag"),
     "choice without tools": ({"tool_choice": {"type": "auto"}}, "only be specified while providing tools"),
     "choice of no tool": (
@@ -415,7 +427,9 @@ REFUSED = {
     "open object inside": (wanting(closed(type="array", items={"type": "object"})), "schema.properties.a.items"),
     **{f"schema keyword {keyword}": (wanting(closed(**{"type": "string", keyword: 1})), f"'{keyword}' is not")
        for keyword in ("minimum", "maximum", "exclusiveMinimum", "multipleOf", "minLength", "maxLength", "pattern",
-                       "minItems", "maxItems", "uniqueItems", "minProperties", "not", "oneOf")},
+                       "minItems", "maxItems", "uniqueItems", "minProperties", "not")},
+    "schema keyword oneOf": (wanting(closed(oneOf=[{"type": "string"}])), "'oneOf' is not"),
+    "schema of no form": (wanting(closed(anyOf={})), "JSON schema is invalid"),
     "schema format": (wanting(closed(type="string", format="phone")), "format 'phone' is not supported"),
     "named format": ({"output_config": {"format": {"type": "json_schema", "schema": closed(), "name": "a"}}},
                      "output_config.format.name: Extra inputs"),

@@ -111,6 +111,16 @@ def test_the_system_instruction_counts(client):
     assert generate(client, system_instruction="Be kind.").usage_metadata.prompt_token_count == 8 + 2 + 3
 
 
+def test_an_equal_question_counts_as_many_tokens_as_at_openai(provider):
+    function = {"type": "function", "function": {"name": "weather", "parameters": WEATHER["parametersJsonSchema"]}}
+    asked = [{"role": "user", "content": "Hello"}, {"role": "assistant", "tool_calls": [CALL]},
+             {"role": "tool", "tool_call_id": "a", "content": "rain"}]
+    usage = provider.chat(messages=asked, tools=[function])[2]["usage"]
+    answer = send(provider, conversation([text("Hello")], [USE], [RESULT]))[2]["usageMetadata"]
+    assert (answer["promptTokenCount"], answer["candidatesTokenCount"]) == (
+        usage["prompt_tokens"], usage["completion_tokens"])
+
+
 @pytest.mark.parametrize("schema", [
     {"responseJsonSchema": {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}}},
     {"responseSchema": {"type": "OBJECT", "properties": {"a": {"type": "STRING", "enum": ["x", "y"]}}}}])
@@ -459,6 +469,9 @@ REFUSED = {
         OLD, declaring({**WEATHER, "parameters": {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}}),
         "cannot both be set"),
     "JSON schema of no object": (OLD, declaring({"name": "f", "parametersJsonSchema": {}}), "describe an object"),
+    "JSON schema of no form": (
+        OLD, declaring({"name": "f", "parametersJsonSchema": {"type": "object", "items": []}}), "describe an object"),
+    "answer's JSON schema of no form": (OLD, configured(**JSON, responseJsonSchema=["a"]), "is no JSON schema"),
     "keyword of JSON schema only": (OLD, parameters(type="STRING", const="a"), 'Unknown name "const"'),
     "reference of JSON schema": (OLD, parameters(**{"$ref": "#/$defs/a"}), 'Unknown name "$ref"'),
     "list of types": (OLD, parameters(type=["string", "null"]), "Invalid value at"),
