@@ -82,7 +82,7 @@ class Google(Format):
             whole = _answer(body, model, self, behaviour, number)
             if not streamed:
                 return json_response(200, payloads.edited(_scripted(whole, behaviour), behaviour))
-            chunks = _chunks(whole, model)
+            chunks = _chunks(whole)
             chunks[-1] = _scripted(chunks[-1], behaviour)
             if behaviour.no_usage:
                 chunks = [{name: value for name, value in chunk.items() if name != "usageMetadata"} for chunk in chunks]
@@ -250,7 +250,7 @@ def _dumped(value):
 
 # Chunks -------------------------------------------------------------------------------------------------------------
 
-def _chunks(whole, model):
+def _chunks(whole):
     """The chunks (dicts) that stream an answer, each an answer that holds the next parts and the usage so far."""
     if "candidates" not in whole:
         return [whole]
