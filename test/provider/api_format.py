@@ -20,8 +20,8 @@ class Outcome:
 class Format:
     """One vendor's API, served below each of `prefixes`. `keys` are the Keys that it accepts.
 
-    A format makes fair answers from `behaviour`'s scripted completion (content, tool_calls, usage, no_usage …). Errors,
-    bodies and events that a behaviour puts in place of an answer or into it are added by formats.py, for all formats.
+    A format makes fair answers, with what `behaviour` scripts of the completion (content, tool_calls, usage, no_usage
+    …). Errors, bodies and events in place of an answer or inside it are put there by formats.py, for all formats.
     """
 
     name = ""

@@ -24,7 +24,8 @@ class Control:
         self._holds = holds
         self._routes = {
             ("POST", "script"): self._add_script, ("GET", "script"): self._show_script, ("POST", "reset"): self._reset,
-            ("POST", "release"): self._release, ("GET", "stats"): self._show_stats, ("GET", "requests"): self._requests, ("GET", "log"): self._log}
+            ("POST", "release"): self._release, ("GET", "stats"): self._show_stats,
+            ("GET", "requests"): self._requests, ("GET", "log"): self._log}
 
     def answer(self, request):
         """The Response to a request below PREFIX."""

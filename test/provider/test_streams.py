@@ -6,26 +6,14 @@ import json
 import openai
 import pytest
 
-from harness import HELLO, TOOL, eventually, exchange, read_all
+from harness import HELLO, TOOL, eventually, exchange, read_all, sse_data
 
 WHOLE = ["You", " said:", " Hello"]
 
 
-def stream(provider, body=None, base="/v1"):
-    """The body of a streamed answer, as bytes, at the end of its connection."""
-    return provider.chat({"stream": True, **(body or {})}, base)[2]
-
-
-def data(body):
-    """The values of a stream's data lines, the last as text."""
-    lines = [line.removeprefix(b"data: ") for line in body.split(b"\n") if line.startswith(b"data: ")]
-    return [json.loads(line) if line.startswith(b"{") else line.decode() for line in lines]
-
-
-def texts(body):
-    """The texts of a stream's deltas."""
-    deltas = [choice["delta"] for chunk in data(body)[:-1] for choice in chunk["choices"]]
-    return [delta["content"] for delta in deltas if delta.get("content")]
+def stream(provider, body=None):
+    """The body of a streamed answer, as bytes."""
+    return provider.chat({"stream": True, **(body or {})})[2]
 
 
 @contextlib.contextmanager
@@ -88,7 +76,7 @@ def test_a_refused_request_gets_no_stream(provider):
 
 def test_scripted_completions_are_streamed(provider):
     provider.script({"content": "a b", "finish_reason": "eos", "usage": {"prompt_tokens": "many"}})
-    *chunks, _done = data(stream(provider, {"stream_options": {"include_usage": True}}))
+    *chunks, _done = sse_data(stream(provider, {"stream_options": {"include_usage": True}}))
     assert chunks[-2]["choices"][0]["finish_reason"] == "eos"
     assert chunks[-1]["usage"]["prompt_tokens"] == "many"
 
@@ -106,7 +94,7 @@ def test_usage_can_be_kept_back(provider):
 
 def test_edits_apply_to_every_event_that_has_the_member(provider):
     provider.script({"replace": {"choices.0.delta.content": 5}, "remove": ["model"]})
-    *chunks, _done = data(stream(provider))
+    *chunks, _done = sse_data(stream(provider))
     assert [chunk["choices"][0]["delta"].get("content") for chunk in chunks] == [5, 5, 5, 5, None]
     assert not any("model" in chunk for chunk in chunks)
 
@@ -191,6 +179,24 @@ def test_a_held_stream_goes_on_when_released(provider):
     assert provider.requests()[0]["events"] == 6
 
 
+def test_a_stream_can_be_held_before_its_first_event(provider):
+    provider.script({"hold_after_events": 0})
+    with provider.open_request({"stream": True}) as sock:
+        assert sock.recv(65536).endswith(b"\r\n\r\n")
+        provider.call("POST", "/control/release")
+        assert sock.recv(65536).split(b"\r\n")[1].startswith(b"data: {")
+
+
+def test_a_stream_can_be_held_before_it_breaks_off(provider):
+    provider.script({"hold_after_events": 2, "stop_after_events": 2, "close": "mid_body"})
+    with provider.open_request({"stream": True}) as sock:
+        eventually(lambda: provider.requests()[0].get("events") == 2)
+        assert "ended" not in provider.requests()[0]
+        provider.call("POST", "/control/release")
+        assert read_all(sock).count(b"data: ") == 2
+    assert provider.requests()[0]["ended"] == "broken off"
+
+
 def test_the_journal_says_that_the_client_left_a_stream(provider):
     provider.script({"hold_after_events": 2})
     with reading(provider) as chunks:
@@ -266,7 +272,7 @@ def test_an_endless_stream_ends_with_the_client(provider):
         received = b""
         while len(received) < 1 << 20:
             received += sock.recv(1 << 16)
-    assert received.count(b'"You"') > 1000
+    assert received.count(b'" Hello"') > 1000
     assert eventually(lambda: provider.requests()[0].get("ended")) == "client gone"
 
 
