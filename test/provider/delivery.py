@@ -61,12 +61,14 @@ async def _deliver_events(connection, response, behaviour, released, count_event
         await connection.hang()
     every_ms = behaviour.drip.every_ms if behaviour.drip else behaviour.event_delay_ms
     for place, piece in enumerate(_event_pieces(response.pieces, behaviour)):
-        if place == behaviour.hold_after_events:
-            await connection.wait_for(released)
         if place and every_ms:
             await connection.pause(every_ms)
+        if behaviour.hold_after_events == place == 0:
+            await connection.wait_for(released)
         await connection.send(_chunk(piece))
         count_events(place + 1)
+        if behaviour.hold_after_events == place + 1:
+            await connection.wait_for(released)
     if behaviour.stops_mid_body:
         return await _break_off(connection, behaviour)
     await connection.send(_chunk(b""))
@@ -94,7 +96,8 @@ async def _break_off(connection, behaviour):
 def _event_pieces(events, behaviour):
     """The parts of an event stream that are sent, in order, none of them empty."""
     if behaviour.endless:
-        return itertools.chain(events[:1], itertools.cycle(events[1:2]))
+        half = len(events) // 2
+        return itertools.chain(events[:half], itertools.cycle(events[half:half + 1]))
     size = behaviour.drip.bytes if behaviour.drip else behaviour.cut_bytes
     if behaviour.body_bytes is not None:
         room = itertools.accumulate(map(len, events), initial=0)

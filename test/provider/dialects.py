@@ -8,7 +8,7 @@ refuses although its SDK has it.
 import hashlib
 import string
 from dataclasses import dataclass, field
-from typing import Any, Callable, Literal, Optional
+from typing import Any, Callable, Literal
 
 from typing_extensions import NotRequired
 
@@ -188,7 +188,6 @@ _GROQ_UNSUPPORTED = (
     "compound_custom", "citation_options", "documents", "exclude_domains", "include_domains", "search_settings",
     "function_call", "functions", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "top_logprobs",
     "metadata", "store")
-_STREAM = {"stream": Optional[bool]}
 _OPENAI_MODELS = ("gpt-4o-mini", "gpt-4.1", "gpt-5-mini", "gpt-5.5", "o3")
 _AZURE_BAD_KEY = (
     "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
@@ -196,10 +195,10 @@ _AZURE_BAD_KEY = (
 
 DIALECTS = (
     Dialect(
-        name="openai", prefixes=("/openai/v1", "/v1"), shape=shapes.OPENAI, schema=_schema(shapes.OPENAI, also=_STREAM),
+        name="openai", prefixes=("/openai/v1", "/v1"), shape=shapes.OPENAI, schema=_schema(shapes.OPENAI),
         rules=_OPENAI_RULES, models=_OPENAI_MODELS, tells_tier=True),
     Dialect(
-        name="azure", prefixes=("/azure/openai/v1",), shape=shapes.AZURE, schema=_schema(shapes.AZURE, also=_STREAM),
+        name="azure", prefixes=("/azure/openai/v1",), shape=shapes.AZURE, schema=_schema(shapes.AZURE),
         rules=_OPENAI_RULES, models=_OPENAI_MODELS, tells_tier=True, error=_azure_error, key_header="api-key",
         bad_key=_AZURE_BAD_KEY, no_key=_AZURE_BAD_KEY,
         api_versions=("2024-10-21", "2025-04-01-preview", "preview", "latest", "v1")),
@@ -245,20 +244,20 @@ DIALECTS = (
                rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 5), **_LIMITS, **_PENALTIES))),
     Dialect(
         name="deepseek", prefixes=("/deepseek/v1", "/deepseek"), shape=shapes.OPENAI_LIKE,
-        schema=_schema(shapes.OPENAI_LIKE, also={**_STREAM, "thinking": dict[str, Any]}, ignores_unknown=True),
+        schema=_schema(shapes.OPENAI_LIKE, also={"thinking": dict[str, Any]}, ignores_unknown=True),
         models=("deepseek-chat", "deepseek-reasoner"),
         bad_key="Authentication Fails, Your api key: {key} is invalid",
         rules=(*_COMMON, rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 20), **_LIMITS, **_PENALTIES))),
     Dialect(
         name="xai", prefixes=("/xai/v1",), shape=shapes.OPENAI_LIKE, error=_xai_error, stream_error=_xai_error,
-        schema=_schema(shapes.OPENAI_LIKE, also=_STREAM, ignores_unknown=True), models=("grok-4", "grok-3-mini"),
+        schema=_schema(shapes.OPENAI_LIKE, ignores_unknown=True), models=("grok-4", "grok-3-mini"),
         bad_key="Incorrect API key provided: {key}. You can obtain an API key from https://console.x.ai.",
         bad_key_status=400,
         rules=(*_COMMON, rules.xai_reasoning,
                rules.within(temperature=(0.0, 2.0), top_logprobs=(0, 8), **_LIMITS, **_PENALTIES))),
     Dialect(
         name="local", prefixes=("/local/v1",), needs_key=False, shape=shapes.OPENAI_LIKE,
-        schema=_schema(shapes.OPENAI_LIKE, also={**_STREAM, "top_k": int, "min_p": float, "repetition_penalty": float,
+        schema=_schema(shapes.OPENAI_LIKE, also={"top_k": int, "min_p": float, "repetition_penalty": float,
                                                  "reasoning": dict[str, Any]}, ignores_unknown=True),
         models=("SmolLM2-135M-Instruct",), rules=(*_COMMON, rules.within(temperature=(0.0, None), **_LIMITS))),
 )

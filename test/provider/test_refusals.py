@@ -167,6 +167,7 @@ def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
 @pytest.mark.parametrize("base, body", [
     ("/openai/v1", {}), ("/together/v1", {"stop": ["a"], "logprobs": 3, "top_k": 4, "max_tokens": 50}),
     ("/openrouter/api/v1", {"messages": [{"role": "developer", "content": "a"}], "top_k": 3, "max_tokens": 50}),
+    ("/openrouter/api/v1", {"reasoning": {"enabled": True, "max_tokens": 100}, "provider": {"order": ["a"]}}),
     ("/groq/openai/v1", {"max_completion_tokens": 50, "reasoning_format": "parsed", "seed": 1, "user": "u"}),
     ("/mistral/v1", {"stop": ["a", "b", "c", "d", "e"]}),
     ("/mistral/v1", {"random_seed": 1, "max_tokens": 50, "tool_choice": "any", "tools": [TOOL], "n": 2,

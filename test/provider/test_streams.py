@@ -179,6 +179,24 @@ def test_a_held_stream_goes_on_when_released(provider):
     assert provider.requests()[0]["events"] == 6
 
 
+def test_a_stream_can_be_held_before_its_first_event(provider):
+    provider.script({"hold_after_events": 0})
+    with provider.open_request({"stream": True}) as sock:
+        assert sock.recv(65536).endswith(b"\r\n\r\n")
+        provider.call("POST", "/control/release")
+        assert sock.recv(65536).split(b"\r\n")[1].startswith(b"data: {")
+
+
+def test_a_stream_can_be_held_before_it_breaks_off(provider):
+    provider.script({"hold_after_events": 2, "stop_after_events": 2, "close": "mid_body"})
+    with provider.open_request({"stream": True}) as sock:
+        eventually(lambda: provider.requests()[0].get("events") == 2)
+        assert "ended" not in provider.requests()[0]
+        provider.call("POST", "/control/release")
+        assert read_all(sock).count(b"data: ") == 2
+    assert provider.requests()[0]["ended"] == "broken off"
+
+
 def test_the_journal_says_that_the_client_left_a_stream(provider):
     provider.script({"hold_after_events": 2})
     with reading(provider) as chunks:
@@ -254,7 +272,7 @@ def test_an_endless_stream_ends_with_the_client(provider):
         received = b""
         while len(received) < 1 << 20:
             received += sock.recv(1 << 16)
-    assert received.count(b'"You"') > 1000
+    assert received.count(b'" Hello"') > 1000
     assert eventually(lambda: provider.requests()[0].get("ended")) == "client gone"
 
 

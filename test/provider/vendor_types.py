@@ -82,28 +82,34 @@ _FILTERED = {"prompt_filter_results": NotRequired[List[dict[str, Any]]]}
 _NATIVE = {"native_finish_reason": NotRequired[Optional[str]]}
 _SERVED_BY = {"provider": NotRequired[str]}
 
-OPENAI = _vendor(OpenAIParams, openai.types.chat.ChatCompletion, openai.types.chat.ChatCompletionChunk)
+OPENAI = _vendor(OpenAIParams, openai.types.chat.ChatCompletion, openai.types.chat.ChatCompletionChunk,
+                 also={"CompletionCreateParamsBase": _STREAM})
 
 # What Azure says of its content filters is in none of its types; the chunk that begins a stream has no object.
 AZURE = _vendor(OpenAIParams, openai.types.chat.ChatCompletion, openai.types.chat.ChatCompletionChunk, also={
-    "ChatCompletion": _FILTERED, "ChatCompletionChunk": {**_FILTERED, "object": Literal["", "chat.completion.chunk"]},
+    "CompletionCreateParamsBase": _STREAM, "ChatCompletion": _FILTERED,
+    "ChatCompletionChunk": {**_FILTERED, "object": Literal["", "chat.completion.chunk"]},
     "Choice": {"content_filter_results": NotRequired[dict[str, Any]]}})
 
 # Servers that publish no SDK and are used with OpenAI's; their reasoning models say what they think.
 OPENAI_LIKE = _vendor(OpenAIParams, openai.types.chat.ChatCompletion, openai.types.chat.ChatCompletionChunk, also={
-    "ChatCompletionAssistantMessageParam": _REASONING, "ChatCompletionMessage": _REASONING, "ChoiceDelta": _REASONING})
+    "CompletionCreateParamsBase": _STREAM, "ChatCompletionAssistantMessageParam": _REASONING,
+    "ChatCompletionMessage": _REASONING, "ChoiceDelta": _REASONING})
 
 # Together's types want an index in every tool call that comes back, have tool_choice as a whole call, and know neither
 # parts in a system message nor an image's detail, all against its documentation: these members are OpenAI's.
 TOGETHER = _vendor(TogetherParams, together.types.chat.ChatCompletion, together.types.chat.ChatCompletionChunk, also={
-    "CompletionCreateParamsBase": {**_STREAM, **{
-        name: OPENAI.request[name] for name in ("messages", "tool_choice", "stream_options")}}})
+    "CompletionCreateParamsBase": {
+        name: OPENAI.request[name] for name in ("messages", "tool_choice", "stream", "stream_options")}})
 
+# OpenRouter's documentation of reasoning tokens has more members than its SDK.
 OPENROUTER = _vendor(
     openrouter.ChatRequestTypedDict, openrouter.ChatResultTypedDict, openrouter.ChatStreamChunkTypedDict,
     renamed={"schema_": "schema", "format_": "format"},
     also={"ChatChoiceTypedDict": _NATIVE, "ChatStreamChoiceTypedDict": _NATIVE, "ChatResultTypedDict": _SERVED_BY,
-          "ChatStreamChunkTypedDict": _SERVED_BY, "ChatRequestTypedDict": {"verbosity": NotRequired[str]}})
+          "ChatStreamChunkTypedDict": _SERVED_BY, "ChatRequestTypedDict": {"verbosity": NotRequired[str]},
+          "ChatRequestReasoningTypedDict": {"enabled": NotRequired[bool], "exclude": NotRequired[bool],
+                                            "max_tokens": NotRequired[int]}})
 
 GROQ = _vendor(GroqParams, groq.types.chat.ChatCompletion, groq.types.chat.chat_completion_chunk.ChatCompletionChunk,
                also={"CompletionCreateParams": {"stream_options": OPENAI.request["stream_options"]}})
