@@ -270,6 +270,7 @@ find_message(JsonbContainer *body, JsonbContainer *error)
 	static const char *const members[] = { "error", "message" };
 	JsonbContainer			*nested = json_member_object(body, "message");
 	JsonbContainer			*errors = json_member_array(body, "errors");
+	JsonbContainer			*groq = json_member_object(body, "x_groq");
 	char					*message = error ? json_member_string(error, "message") : NULL;
 
 	for (int i = 0; message == NULL && i < (int) lengthof(members); i++)
@@ -280,6 +281,8 @@ find_message(JsonbContainer *body, JsonbContainer *error)
 		message = message_of_details(body);
 	if (message == NULL)
 		message = json_member_string(body, "title");
+	if (message == NULL && groq)
+		message = json_member_string(groq, "error");
 	if (message == NULL && errors && JsonContainerSize(errors) > 0)
 	{
 		JsonbContainer *first = json_value_object(getIthJsonbValueFromContainer(errors, 0));
