@@ -63,6 +63,7 @@ static const Sign signs[] = {
 	{ CODE("invalid_api_key", OUTCOME_BAD_KEY) },
 	{ CODE("authentication", OUTCOME_BAD_KEY) },
 	{ CODE("authentication_error", OUTCOME_BAD_KEY) },
+	{ MESSAGE(400, 400, "incorrect api key", OUTCOME_BAD_KEY) }, /* xAI */
 
 	/* No credit, except OpenRouter's limit on requests in flight. */
 	{ CODE_AT(402, 402, "openrouter_in_flight_budget", OUTCOME_RATE_LIMITED) },
