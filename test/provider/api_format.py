@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Optional
 
+from refusals import Refusal
+from responses import json_response
 from wire import Response
 
 
@@ -43,3 +45,8 @@ class Format:
     def model(self, path, body):
         """The name of the model that a request is for, or None; `body` is any JSON value or text."""
         return body.get("model") if isinstance(body, dict) else None
+
+    def misfit(self, error):
+        """The Response when a script does not fit the answer."""
+        told = Refusal(f"the script does not fit the answer: {error!r}", status=500, type="simulator_error")
+        return json_response(told.status, self.error(told))

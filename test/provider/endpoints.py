@@ -81,8 +81,7 @@ class OpenAILike(Format):
             return self._streamed(body, behaviour, number) if body.get("stream") \
                 else self._whole(body, behaviour, number)
         except (LookupError, TypeError, ValueError) as error:
-            return json_response(500, {"error": {"message": f"the script does not fit the answer: {error!r}",
-                                                 "type": "simulator_error", "param": None, "code": None}})
+            return self.misfit(error)
 
 
     def _whole(self, body, behaviour, number):

@@ -3,6 +3,7 @@
 import payloads
 import streams
 from api_format import Outcome
+from cohere_api import Cohere
 from dialects import DIALECTS
 from endpoints import OpenAILike
 from responses import json_response
@@ -12,7 +13,7 @@ class Formats:
     """The formats, each with the Keys that the provider accepts."""
 
     def __init__(self, keys):
-        self._formats = [OpenAILike(dialect, keys) for dialect in DIALECTS]
+        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Cohere(keys)]
 
     def find(self, path):
         """The Format that serves `path` and the rest of the path, or (None, path)."""
