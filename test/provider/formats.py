@@ -6,6 +6,7 @@ from api_format import Outcome
 from cohere_api import Cohere
 from dialects import DIALECTS
 from endpoints import OpenAILike
+from replicate_api import Replicate
 from responses import json_response
 
 
@@ -13,7 +14,7 @@ class Formats:
     """The formats, each with the Keys that the provider accepts."""
 
     def __init__(self, keys):
-        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Cohere(keys)]
+        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Cohere(keys), Replicate(keys)]
 
     def find(self, path):
         """The Format that serves `path` and the rest of the path, or (None, path)."""
