@@ -149,6 +149,8 @@ def _script_usage(usage, scripted):
 
 def sample(schema):
     """The smallest value that fits a JSON schema made of the common keywords."""
+    if isinstance(schema, bool):
+        return None
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:

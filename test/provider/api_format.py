@@ -26,6 +26,7 @@ class Format:
 
     name = ""
     prefixes = ()
+    request_id_header = "x-request-id"
 
     def __init__(self, keys):
         self.keys = keys

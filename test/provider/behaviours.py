@@ -27,6 +27,7 @@ class ScriptedError(BaseModel):
     type: str = "invalid_request_error"
     param: Optional[str] = None
     code: Optional[Union[str, int]] = None
+    details: Optional[list[dict]] = None
 
 
 class Behaviour(BaseModel):

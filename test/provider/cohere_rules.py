@@ -11,6 +11,7 @@ from typing import Optional, get_type_hints
 from cohere.v2.raw_client import RawV2Client
 from typing_extensions import NotRequired, Required
 
+import rules
 from refusals import Refusal
 from schemas import Schema, StrictTypes
 
@@ -190,18 +191,23 @@ def _format_stands_alone(body):
 
 
 def _check_schema(schema, param):
-    """Properties have types and required names are properties, at every depth."""
-    if not isinstance(schema, dict):
+    """A JSON schema of which properties have types and required names are properties, at every depth."""
+    if not rules.is_json_schema(schema):
+        raise Refusal("invalid request: schema must be a JSON schema.", param=param)
+    _check_properties(schema, param)
+
+
+def _check_properties(schema, param):
+    if isinstance(schema, bool):
         return
-    properties = schema.get("properties") or {}
-    for name in schema.get("required") or []:
-        if name not in properties:
-            raise Refusal("required field name not found in properties", param=param)
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if not isinstance(required, list) or any(name not in list(properties) for name in required):
+        raise Refusal("required field name not found in properties", param=param)
     for name, inner in properties.items():
-        if isinstance(inner, dict) and not any(keyword in inner for keyword in _TYPE_KEYWORDS):
+        if isinstance(inner, bool) or not any(keyword in inner for keyword in _TYPE_KEYWORDS):
             raise Refusal(f"property {name} must have a type", param=param)
-        _check_schema(inner, param)
-    _check_schema(schema.get("items"), param)
+        _check_properties(inner, param)
+    _check_properties(schema.get("items", True), param)
 
 
 # Numbers ------------------------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 import payloads
 import streams
+from anthropic_api import Anthropic
 from api_format import Outcome
 from cohere_api import Cohere
 from dialects import DIALECTS
 from endpoints import OpenAILike
+from google_api import Google
 from replicate_api import Replicate
 from responses import json_response
 
@@ -14,7 +16,8 @@ class Formats:
     """The formats, each with the Keys that the provider accepts."""
 
     def __init__(self, keys):
-        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Cohere(keys), Replicate(keys)]
+        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Anthropic(keys), Google(keys),
+                         Cohere(keys), Replicate(keys)]
 
     def find(self, path):
         """The Format that serves `path` and the rest of the path, or (None, path)."""
@@ -39,7 +42,7 @@ class Formats:
             outcome.response = payloads.scripted(found, behaviour, outcome.response)
         if outcome.response.pieces is not None:
             outcome.response.pieces = streams.edited(outcome.response.pieces, found, behaviour)
-        payloads.dress(outcome.response, behaviour, number)
+        payloads.dress(outcome.response, behaviour, (found.request_id_header, f"req_simulated_{number}"))
         return found.name, outcome
 
 

@@ -69,7 +69,8 @@ def _locate(value, path):
 
 def refusal(error):
     """A ScriptedError as the Refusal that the formats know how to tell."""
-    return Refusal(error.message, status=error.status, type=error.type, param=error.param, code=error.code)
+    return Refusal(error.message, status=error.status, type=error.type, param=error.param, code=error.code,
+                   detail=error.details)
 
 
 def scripted(api_format, behaviour, fair):
@@ -114,15 +115,15 @@ def _changed_once(response, change):
     return response
 
 
-def dress(response, behaviour, number):
-    """Adds nesting, compression and headers to a response."""
+def dress(response, behaviour, request_id):
+    """Adds nesting, compression and headers, among them `request_id`, to a response."""
     if behaviour.nesting:
         nested = b', "nested": ' + b"[" * behaviour.nesting + b"]" * behaviour.nesting + b"}"
         _changed_once(response, lambda part: re.sub(rb"}(\s*)\Z", lambda found: nested + found[1], part))
     if behaviour.gzip:
         _compress(response)
         response.headers.append(("Content-Encoding", "gzip"))
-    response.headers.append(("x-request-id", f"req_simulated_{number}"))
+    response.headers.append(request_id)
     response.headers += behaviour.headers.items()
     for place in range(behaviour.huge_headers_kb):
         response.headers.append((f"X-Padding-{place}", "p" * 1000))

@@ -39,6 +39,21 @@ def text_of(message):
     return "\n".join(part.get("text") or "" for part in content or [])
 
 
+def is_json_schema(value):
+    """Whether a value has the form of a JSON schema, as far as the simulator reads schemas."""
+    if not isinstance(value, dict):
+        return isinstance(value, bool)
+    maps = [value[keyword] for keyword in ("properties", "$defs", "definitions") if keyword in value]
+    lists = [value[keyword] for keyword in ("anyOf", "allOf", "oneOf") if keyword in value]
+    kinds = value.get("type", "object") if isinstance(value.get("type"), list) else [value.get("type", "object")]
+    return (all(isinstance(each, dict) and all(map(is_json_schema, each.values())) for each in maps)
+            and all(isinstance(each, list) and each and all(map(is_json_schema, each)) for each in lists)
+            and is_json_schema(value.get("items", True))
+            and bool(kinds) and all(isinstance(kind, str) for kind in kinds)
+            and isinstance(value.get("enum", ["any"]), list) and value.get("enum") != []
+            and isinstance(value.get("minItems", 0), int))
+
+
 # Rules for every dialect --------------------------------------------------------------------------------------------
 
 def has_messages(body):

@@ -1,6 +1,7 @@
 """Cohere's chat: answers and streams as the official client reads them, and which requests are refused."""
 
 import cohere
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -22,7 +23,8 @@ BASIC_EVENTS = ["message-start", "content-start", "content-delta", "content-delt
 @pytest.fixture
 def client(provider):
     """The official client."""
-    return cohere.ClientV2(KEY, base_url=provider.url("/cohere"), timeout=5)
+    with httpx.Client(timeout=5) as connections:
+        yield cohere.ClientV2(KEY, base_url=provider.url("/cohere"), httpx_client=connections)
 
 
 def create(client, **members):
@@ -290,8 +292,7 @@ def test_a_key_can_be_checked(provider):
     assert (status, answer["valid"]) == (200, True)
 
 
-def test_models_are_listed_by_the_page(provider):
-    client = cohere.Client(KEY, base_url=provider.url("/cohere"), timeout=5)
+def test_models_are_listed_by_the_page(client):
     page = client.models.list(page_size=1)
     assert ([model.name for model in page.models], page.next_page_token) == (["command-r7b-12-2024"], "simulated")
 
@@ -346,6 +347,8 @@ REFUSED = {
                                 "invalid request: Missing required parameter"),
     "property without type": ({"tools": [named("f", parameters={"type": "object", "properties": {"a": {}}})]}, 400,
                               "property a must have a type"),
+    "properties as a list": ({"tools": [named("f", parameters={"type": "object", "properties": []})]}, 400,
+                             "invalid request: schema must be a JSON schema"),
     "choice of one tool": ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "weather"}}}, 400,
                            "invalid request: "),
     "choice in small letters": ({"tools": [TOOL], "tool_choice": "required"}, 400, "invalid request: Invalid value"),
