@@ -139,8 +139,8 @@ def answer(model, given, api_format, behaviour, number):
     last = given["messages"][-1] if given.get("messages") else {"role": "user", "content": _last_turn(given["prompt"])}
     asked = {"model": model, "messages": [last], "stop": list(filter(None, given.get("stop_sequences", "").split(","))),
              "max_tokens": next((given[name] for name in _LIMITS if name in given), None)}
-    plain = behaviour.model_copy(update={"reasoning": None, "tool_calls": None})
-    completion = answers.complete(asked, api_format, plain, number)
+    without_calls = behaviour.model_copy(update={"tool_calls": None})
+    completion = answers.complete(asked, api_format, without_calls, number)
     message = completion["choices"][0]["message"]
     text = message["content"] if message["refusal"] is None else message["refusal"]
     return (behaviour.output if "output" in behaviour.model_fields_set else sse.words(text)), {
