@@ -91,7 +91,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport):
         self._transport = transport
-        transport.set_write_buffer_limits(high=0)
+        # Not 0: asyncio's TLS compares with "at least", and would pause at an empty buffer.
+        transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data):
         self._received += data
