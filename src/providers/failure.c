@@ -75,6 +75,8 @@ static const Sign signs[] = {
 	{ CODE("payment_required", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "credit balance is too low", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "exceeded your monthly included credits", OUTCOME_QUOTA) },
+	{ MESSAGE(400, 499, "reached your specified api usage limits", OUTCOME_QUOTA) },
+	{ MESSAGE(400, 499, "spend limit", OUTCOME_QUOTA) },
 
 	/* One request is larger than the account may send in a minute. */
 	{ MESSAGE(429, 429, "request too large", OUTCOME_TOO_LARGE) },

@@ -4,11 +4,13 @@
  */
 #include "providers/provider.h"
 
+#include "providers/anthropic.h"
 #include "providers/openai.h"
 #include "utils/formatting.h"
 
 static const ApiFormat *const api_formats[] = {
 	&openai_format,
+	&anthropic_format,
 };
 
 const ApiFormat *

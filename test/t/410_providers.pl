@@ -180,6 +180,47 @@ foreach my $name (sort keys %models)
 	};
 }
 
+# What a provider lacks, of what is asked here.
+subtest 'what a provider cannot honour is named, or refused' => sub {
+	my %lacking = (
+		openai    => [ { seed => 7, top_k => 5 }, 'top_k', undef ],
+		anthropic => [ { seed => 7, n => 2, temperature => 1.5 }, 'n, seed', 'temperature' ],
+		google    => [ { logit_bias => { 5 => 1 }, n => 9, max_tokens => 500 }, 'logit_bias', 'n' ],
+		cohere    => [ { n => 2, temperature => 1.5 }, 'n', 'temperature' ],
+		replicate => [ { n => 2, logprobs => JSON::PP::true }, 'logprobs, n', undef ],
+		groq      => [ { n => 2, logit_bias => { 5 => 1 } }, 'logit_bias, n', undef ],
+		mistral   => [ { top_k => 5, temperature => 2, reasoning_effort => 'low' }, 'top_k', 'reasoning_effort, temperature' ]);
+	foreach my $name (sort keys %lacking)
+	{
+		my ($options, $dropped, $adjusted) = @{ $lacking{$name} };
+		my $model = "$name/$models{$name}[0]";
+		$provider->reset;
+		my ($message, $answer) = ask($model, 'plain', [ user('Hello') ], $options);
+		ok($message->{content}, "$name answers") or diag($json->encode($answer));
+		is(join(', ', sort @{ $answer->{llm_router}{dropped_params} // [] }), $dropped // '', "$name: what was dropped");
+		is(join(', ', sort @{ $answer->{llm_router}{adjusted_params} // [] }), $adjusted // '', "$name: what was adjusted");
+		$provider->reset;
+		my $strict = quoted({ %$options, router => { strict => JSON::PP::true } });
+		my ($state, $error) = LlmRouterTest::sql_error($node,
+			'SELECT llm_chat(' . quoted([ user('Hello') ]) . ", model => '$model', options => $strict)");
+		like("$state $error", qr/^LR006 .*unsupported: it cannot honour/, "$name, strict: LR006");
+		is(scalar($provider->requests), 0, "$name, strict: nothing is sent");
+	}
+};
+
+subtest 'with strict the next candidate is asked' => sub {
+	sql(q(DELETE FROM llm_routing_rules WHERE power_level = 'eco';
+		  INSERT INTO llm_routing_rules (power_level, subscription_tier, priority, model_id, fallback_model_id)
+		  VALUES ('eco', 'enterprise', 1, llm_model_id('groq', 'openai/gpt-oss-20b'), llm_model_id('openai', 'gpt-4o-mini'))));
+	$provider->reset;
+	my $answer = decode_json(sql('SELECT llm_chat(' . quoted([ user('Hello') ]) . ", 'eco', options => "
+		  . quoted({ n => 2, router => { strict => JSON::PP::true } }) . ')'));
+	is($answer->{llm_router}{provider}, 'openai', 'the one that can honour it');
+	is(scalar @{ $answer->{choices} }, 2, 'which does');
+	is($answer->{llm_router}{attempts}[0]{outcome}, 'unsupported', 'and the first is in the attempts');
+	is(scalar($provider->requests), 1, 'though it got no request');
+};
+
 note('The answers of ten providers to ten questions:');
 note(sprintf('%-12s' . ' %-17s' x @questions, 'provider', map { $_->[0] } @questions));
 foreach my $name (sort keys %models)
