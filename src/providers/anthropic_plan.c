@@ -45,6 +45,20 @@ anthropic_has_thoughts(JsonbContainer *message)
 	return false;
 }
 
+/* Whether anything of a message is sent: blank texts are not. */
+static bool
+says_something(MessageRole role, JsonbContainer *message)
+{
+	PartWalk	walk = message_parts(message);
+	MessagePart part;
+
+	while (next_part(&walk, &part))
+		if (part.kind != PART_TEXT || !slice_is_blank(part.text))
+			return true;
+	return role == MESSAGE_TOOL ||
+		   (role == MESSAGE_ASSISTANT && (anthropic_has_thoughts(message) || message_tool_calls(message)));
+}
+
 /*
  * Whether the conversation ends with results of tools that were called without
  * thoughts, by another model perhaps.  Thinking within a budget cannot begin then.
@@ -53,7 +67,7 @@ static bool
 is_amid_thoughtless_calls(JsonbContainer *messages)
 {
 	JsonbIterator *iterator = json_iterate(messages);
-	bool		   speaks = false; /* the assistant, in the message before */
+	bool		   speaks = false; /* the assistant, in the last message */
 	bool		   has_thoughts = false;
 	bool		   has_results = false;
 	JsonbValue	   message;
@@ -62,6 +76,8 @@ is_amid_thoughtless_calls(JsonbContainer *messages)
 	{
 		MessageRole role = message_role(json_value_object(&message));
 
+		if (role == MESSAGE_SYSTEM || !says_something(role, json_value_object(&message)))
+			continue;
 		if (role == MESSAGE_ASSISTANT && !speaks)
 		{
 			has_thoughts = anthropic_has_thoughts(json_value_object(&message));
@@ -69,8 +85,7 @@ is_amid_thoughtless_calls(JsonbContainer *messages)
 		}
 		if (role == MESSAGE_TOOL)
 			has_results = true;
-		if (role != MESSAGE_SYSTEM)
-			speaks = role == MESSAGE_ASSISTANT;
+		speaks = role == MESSAGE_ASSISTANT;
 	}
 	return has_results && !has_thoughts;
 }

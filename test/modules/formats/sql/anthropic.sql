@@ -77,9 +77,9 @@ FROM unnest(ARRAY['null', '"auto"', '"none"', '"required"', '{"type":"function",
 	jsonb_build_object('tool_choice', choice, 'tools', '[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]'::jsonb) AS o;
 SELECT body(:'hi', '{"tool_choice":"required","parallel_tool_calls":false}');
 
--- max_tokens has to be said: the caller's, else the model's, else 4096; never more than the model's. Long answers are streamed.
+-- max_tokens has to be said: the caller's, else the model's, else 4096; never more than the model's.
 SELECT asked, maximum, body(:'hi', jsonb_build_object('max_tokens', asked), 'claude-opus-4-5', maximum)
-FROM (VALUES (NULL, 0), (NULL, 8000), (NULL, 64000), (100, 0), (100, 8000), (9000, 8000), (30000, 0)) AS v (asked, maximum);
+FROM (VALUES (NULL, 0), (NULL, 8000), (NULL, 64000), (100, 0), (100, 8000), (9000, 8000)) AS v (asked, maximum);
 
 -- Sampling: clamped, one of two from 4.1 on, refused from 4.7 on; what changes nothing is not noted.
 SELECT model, body(:'hi', '{"temperature":1.5,"top_p":0.9,"top_k":40}', model)
@@ -93,7 +93,7 @@ SELECT body(:'hi', options) FROM unnest(ARRAY['{"stop":["a"," ","b"]}', '{"stop"
 SELECT body(:'hi', jsonb_build_object('user', repeat('u', 257)))->'dropped';
 
 -- Efforts: from 4.6 on a model is told them, before it gets a budget, which is added to the answer's length.
-SELECT effort, body(:'hi', o, 'claude-opus-5'), body(:'hi', o, 'claude-opus-4-6') - 'streams', body(:'hi', o, 'claude-haiku-4-5') - 'streams', body(:'hi', o, 'claude-3-5-haiku-latest')
+SELECT effort, body(:'hi', o, 'claude-opus-5'), body(:'hi', o, 'claude-opus-4-6'), body(:'hi', o, 'claude-haiku-4-5'), body(:'hi', o, 'claude-3-5-haiku-latest')
 FROM unnest(ARRAY['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max', 'extreme']) AS effort, jsonb_build_object('max_tokens', 500, 'temperature', 0.5, 'reasoning_effort', effort) AS o;
 -- OpenRouter's object.
 SELECT model, body(:'hi', options, model) FROM unnest(ARRAY['claude-opus-4-6', 'claude-haiku-4-5']) AS model,
@@ -113,6 +113,10 @@ FROM (VALUES ('claude-opus-4-6', '{"reasoning_effort":"low"}'), ('claude-haiku-4
 -- Within a budget, a model cannot think on after calls without thoughts.
 SELECT model, body('[{"role":"assistant","content":null,"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"1"}]', '{"reasoning_effort":"low"}', model) #- '{body,messages}'
 FROM unnest(ARRAY['claude-opus-4-6', 'claude-haiku-4-5']) AS model;
+
+-- Blank messages make no turn.
+SELECT body('[{"role":"assistant","content":"a"},{"role":"user","content":""},{"role":"assistant","content":null,"thinking_blocks":[{"type":"thinking","thinking":"hm","signature":"c2ln"}],"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]},
+	{"role":"tool","tool_call_id":"c","content":"1"},{"role":"assistant","content":" "}]', '{"reasoning_effort":"low"}', 'claude-haiku-4-5')->'dropped';
 
 -- JSON: an instruction where no schema is given; a schema as the provider takes it; a tool on older models.
 SELECT body(:'hi', '{"response_format":{"type":"json_object"}}'),
@@ -203,7 +207,7 @@ SELECT test_events('anthropic', sse('{"type":"content_block_start","index":0,"co
 	'{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":":5}"}}', '{"type":"content_block_stop","index":1}', '{"type":"message_delta","delta":{"stop_reason":"tool_use"}}', '{"type":"message_stop"}'), 'claude-sonnet-4', :'schema');
 SELECT test_events('anthropic', sse('{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"No, "}}', '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"sorry."}}', '{"type":"message_delta","delta":{"stop_reason":"end_turn"}}', '{"type":"message_stop"}'), 'claude-sonnet-4', :'schema');
 
--- A whole answer that came as a stream, because it may have been long; one that is cut off, whose prompt has to be paid.
+-- A whole answer that came as a stream; one that is cut off, whose prompt has to be paid.
 SELECT test_gathered('anthropic', model, convert_to(sse('{"type":"message_start","message":{"id":"msg_1","model":"x","usage":{"input_tokens":12,"cache_read_input_tokens":3,"output_tokens":1}}}',
 	'{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"Hm.","signature":"c2ln"}}', '{"type":"content_block_stop","index":0}', '{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"ZGF0YQ=="}}', '{"type":"content_block_stop","index":1}',
 	'{"type":"content_block_start","index":2,"content_block":{"type":"text","text":"Here:"}}', '{"type":"content_block_stop","index":2}', '{"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"t","name":"person","input":{}}}', '{"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{\"age\":5}"}}', '{"type":"content_block_stop","index":3}',
