@@ -7,6 +7,13 @@
 #include "mb/pg_wchar.h"
 #include "providers/json_schema.h"
 
+/*
+ * An answer of more tokens may take longer than the ten minutes for which the
+ * provider holds a connection on which nothing comes: it is read as a stream,
+ * also for a caller who wants it whole.
+ */
+#define MAX_UNSTREAMED_TOKENS 21000
+
 /* Characters that metadata.user_id may have. */
 #define MAX_USER_ID_LENGTH 256
 
@@ -230,7 +237,7 @@ anthropic_append_chat(Exchange *exchange, WireRequest *wire, LlmError *error)
 
 	if (!anthropic_plan(exchange, &plan, wire, error))
 		return false;
-	wire->streams = request->streams;
+	wire->streams = request->streams || plan.max_tokens > MAX_UNSTREAMED_TOKENS;
 
 	json_write_begin(&writer, '{');
 	json_write_member_text(&writer, "model", exchange->model.name);

@@ -77,9 +77,9 @@ FROM unnest(ARRAY['null', '"auto"', '"none"', '"required"', '{"type":"function",
 	jsonb_build_object('tool_choice', choice, 'tools', '[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]'::jsonb) AS o;
 SELECT body(:'hi', '{"tool_choice":"required","parallel_tool_calls":false}');
 
--- max_tokens has to be said: the caller's, else the model's, else 4096; never more than the model's.
+-- max_tokens has to be said: the caller's, else the model's, else 4096; never more than the model's. Long answers are streamed.
 SELECT asked, maximum, body(:'hi', jsonb_build_object('max_tokens', asked), 'claude-opus-4-5', maximum)
-FROM (VALUES (NULL, 0), (NULL, 8000), (NULL, 64000), (100, 0), (100, 8000), (9000, 8000)) AS v (asked, maximum);
+FROM (VALUES (NULL, 0), (NULL, 8000), (NULL, 64000), (100, 0), (100, 8000), (9000, 8000), (30000, 0)) AS v (asked, maximum);
 
 -- Sampling: clamped, one of two from 4.1 on, refused from 4.7 on; what changes nothing is not noted.
 SELECT model, body(:'hi', '{"temperature":1.5,"top_p":0.9,"top_k":40}', model)
