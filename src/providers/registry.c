@@ -5,11 +5,13 @@
 #include "providers/provider.h"
 
 #include "providers/anthropic.h"
+#include "providers/google.h"
 #include "providers/openai.h"
 #include "utils/formatting.h"
 
 static const ApiFormat *const api_formats[] = {
 	&openai_format,
+	&google_format,
 	&anthropic_format,
 };
 
