@@ -74,6 +74,7 @@ static const Sign signs[] = {
 	{ CODE("payment_required", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "credit balance is too low", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "exceeded your monthly included credits", OUTCOME_QUOTA) },
+	{ MESSAGE_AND(429, 429, "trial key", "month", OUTCOME_QUOTA) }, /* Cohere */
 
 	/* One request is larger than the account may send in a minute. */
 	{ MESSAGE(429, 429, "request too large", OUTCOME_TOO_LARGE) },
@@ -113,6 +114,7 @@ static const Sign signs[] = {
 	{ MESSAGE(400, 428, "prompt is too long", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE(400, 428, "exceed context limit", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE(400, 428, "available context size", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "max tokens must be less than or equal to", OUTCOME_BAD_REQUEST) }, /* Cohere */
 	{ MESSAGE(400, 428, "too many tokens", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE_AND(400, 428, "input token count", "exceeds the maximum number of tokens",
 				  OUTCOME_CONTEXT_TOO_LONG) },
@@ -128,6 +130,10 @@ static const Sign signs[] = {
 	{ MESSAGE(400, 428, "violating our usage policy", OUTCOME_FILTERED) },
 	{ MESSAGE(400, 428, "blocked by guardrail", OUTCOME_FILTERED) },
 
+	/* 498: at Groq it is the capacity, at Cohere a token that it has forbidden. */
+	{ CODE_AT(498, 498, "capacity_exceeded", OUTCOME_RETRYABLE) },
+	{ STATUS(498, 498, OUTCOME_FILTERED) },
+
 	/* Groq: the model wrote no valid JSON or tool call; another try may do. */
 	{ CODE_AT(400, 400, "json_validate_failed", OUTCOME_PROTOCOL_ERROR) },
 	{ CODE_AT(400, 400, "tool_use_failed", OUTCOME_PROTOCOL_ERROR) },
@@ -136,8 +142,9 @@ static const Sign signs[] = {
 	{ STATUS(409, 409, OUTCOME_RETRYABLE) },
 	{ STATUS(425, 425, OUTCOME_RETRYABLE) },
 	{ STATUS(429, 429, OUTCOME_RATE_LIMITED) },
-	{ STATUS(498, 499, OUTCOME_RETRYABLE) },
+	{ STATUS(499, 499, OUTCOME_RETRYABLE) },
 	{ STATUS(400, 499, OUTCOME_BAD_REQUEST) },
+	{ STATUS(501, 501, OUTCOME_BAD_REQUEST) },
 	{ STATUS(504, 504, OUTCOME_TIMEOUT) },
 	{ STATUS(524, 524, OUTCOME_TIMEOUT) },
 
@@ -214,7 +221,7 @@ static void
 add_member_codes(Failure *failure, JsonbContainer *object)
 {
 	static const char *const members[] = {
-		"code", "error_type", "type", "status", "reason", "limit_source"
+		"code", "error_type", "type", "status", "reason", "limit_source", "finish_reason"
 	};
 
 	for (int i = 0; i < (int) lengthof(members); i++)

@@ -4,11 +4,13 @@
  */
 #include "providers/provider.h"
 
+#include "providers/cohere.h"
 #include "providers/openai.h"
 #include "utils/formatting.h"
 
 static const ApiFormat *const api_formats[] = {
 	&openai_format,
+	&cohere_format,
 };
 
 const ApiFormat *
