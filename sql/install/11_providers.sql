@@ -11,7 +11,7 @@ DECLARE
 	members CONSTANT text[] := ARRAY[
 		'max_tokens_field', 'developer_role', 'reasoning_models', 'rename', 'drop', 'only', 'drop_message_fields',
 		'keep_message_fields', 'max_temperature', 'stop_as_array', 'logprobs_as_integer', 'tool_call_id_length',
-		'reasoning_efforts', 'image_detail', 'max_n', 'max_top_logprobs', 'stream_usage', 'headers'];
+		'reasoning_efforts', 'image_detail', 'max_n', 'max_top_logprobs', 'stream_usage', 'headers', 'query'];
 	member	text;
 	value	jsonb;
 	-- what the member must be, if it is not
@@ -63,6 +63,13 @@ BEGIN
 							  OR jsonb_typeof(h.content) <> 'string'
 							  OR h.content #>> '{}' !~ '^[ -~]+$'))
 				THEN 'an object of header names and their values, without those for keys and framing'
+			-- Characters that need no encoding in a URL (RFC 3986, section 2.3).
+			WHEN member = 'query' AND (jsonb_typeof(value) <> 'object'
+				OR EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(value) WHEN 'object' THEN value ELSE '{}' END) AS p (name, content)
+						   WHERE p.name !~ '^[A-Za-z0-9._~-]+$'
+							  OR jsonb_typeof(p.content) <> 'string'
+							  OR p.content #>> '{}' !~ '^[A-Za-z0-9._~-]+$'))
+				THEN 'an object of names and values of letters, digits and ".", "_", "~", "-"'
 		END;
 		IF wanted IS NOT NULL THEN
 			RAISE EXCEPTION USING ERRCODE = 'check_violation',
@@ -159,7 +166,8 @@ COMMENT ON COLUMN llm_providers.request_rules IS
 	'drop_message_fields (members removed from messages), keep_message_fields (members of answers left in messages), '
 	'max_temperature, stop_as_array, logprobs_as_integer, tool_call_id_length, reasoning_efforts (accepted values), '
 	'image_detail (false: removed), max_n (largest n), max_top_logprobs (largest top_logprobs), '
-	'stream_usage (true: ask for usage in streams), headers (object: constant extra headers).';
+	'stream_usage (false: do not ask for usage in streams), headers (object: constant extra headers), '
+	'query (object: constant parameters of the URL, such as Azure''s api-version).';
 COMMENT ON COLUMN llm_providers.enabled IS 'Whether requests may be sent to this provider.';
 COMMENT ON COLUMN llm_providers.health_status IS 'Result of the latest checks: unknown, healthy, degraded or down.';
 COMMENT ON COLUMN llm_providers.response_time_ms IS 'Response time of the latest check, in milliseconds.';

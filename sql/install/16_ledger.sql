@@ -72,13 +72,13 @@ COMMENT ON COLUMN llm_usage_logs.price_output IS 'Price used, USD per 1,000 toke
 COMMENT ON COLUMN llm_usage_logs.total_cost IS 'Cost in USD; NULL: unknown, 0: free.';
 COMMENT ON COLUMN llm_usage_logs.estimated_cost IS 'The worst case in USD that was foreseen before the attempt.';
 COMMENT ON COLUMN llm_usage_logs.cost_source IS
-	'Where total_cost is from: prices (tokens and prices), provider (told by the provider), free, or unknown.';
+	'Where total_cost is from: prices (tokens and prices), provider (told by the provider), estimate (tokens estimated from what was received of a stream), free, or unknown.';
 COMMENT ON COLUMN llm_usage_logs.response_time_ms IS 'Milliseconds from created_at to the end of the answer or the failure.';
 COMMENT ON COLUMN llm_usage_logs.used_byok IS 'Whether the user''s own key was used.';
 COMMENT ON COLUMN llm_usage_logs.status IS
-	'ok, error (error_code says how), cancelled, or unknown (the attempt was sent and its end was never recorded).';
+	'ok, error (error_code says how), cancelled, partial (a stream that ended after a part of it was handed out; error_code says why), or unknown (the attempt was sent and its end was never recorded).';
 COMMENT ON COLUMN llm_usage_logs.http_status IS 'HTTP status of the attempt; NULL: none was received.';
-COMMENT ON COLUMN llm_usage_logs.error_code IS 'How a row with status error failed; NULL for an answer.';
+COMMENT ON COLUMN llm_usage_logs.error_code IS 'How a row with status error or partial failed; NULL for an answer.';
 COMMENT ON COLUMN llm_usage_logs.finish_reason IS 'Why the answer ended: stop, length, tool_calls or content_filter.';
 COMMENT ON COLUMN llm_usage_logs.is_final IS 'Whether the row closes the request; count requests by final rows, sum costs over all.';
 COMMENT ON COLUMN llm_usage_logs.attempts IS 'How many attempts had been made by then.';

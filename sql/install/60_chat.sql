@@ -17,6 +17,15 @@ AS 'MODULE_PATHNAME', 'llm_ask';
 COMMENT ON FUNCTION llm_ask(text, text, text, jsonb) IS
 'Ask one question and get the text of the answer: llm_chat for a single user message.';
 
+-- A value at a time, in the target list; in FROM the executor collects all rows
+-- before it gives the first.
+CREATE FUNCTION llm_chat_stream(messages jsonb, power_level text DEFAULT NULL,
+                                model text DEFAULT NULL, options jsonb DEFAULT '{}')
+RETURNS SETOF jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 100
+AS 'MODULE_PATHNAME', 'llm_chat_stream';
+COMMENT ON FUNCTION llm_chat_stream(jsonb, text, text, jsonb) IS
+'llm_chat as it is made: SELECT llm_chat_stream(…) gives OpenAI''s chat.completion.chunk objects, one a row, each as it arrives; the last has usage and the member llm_router. SELECT * FROM llm_chat_stream(…) shows nothing before the end.';
+
 CREATE FUNCTION llm_text(response jsonb)
 RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'llm_text';

@@ -1,7 +1,7 @@
 /*
  * chat.c
- *		llm_chat and llm_ask: read the arguments, run one call, give its answer
- *		or raise its error.  llm_text and llm_last_call beside them.
+ *		llm_chat, llm_ask and llm_chat_stream: read the arguments, run one call,
+ *		give its answer or raise its error.  llm_text and llm_last_call beside them.
  */
 #include "base/compat.h"
 
@@ -12,12 +12,15 @@
 #include "engine/call.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "libpq/libpq.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
 PG_FUNCTION_INFO_V1(llm_chat);
 PG_FUNCTION_INFO_V1(llm_ask);
+PG_FUNCTION_INFO_V1(llm_chat_stream);
 PG_FUNCTION_INFO_V1(llm_text);
 PG_FUNCTION_INFO_V1(llm_last_call);
 
@@ -111,6 +114,103 @@ llm_ask(PG_FUNCTION_ARGS)
 	if (answer == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(answer);
+}
+
+/* A stream between two of its rows. */
+typedef struct StreamState
+{
+	Call	   *call; /* NULL when the arguments were wrong */
+	LlmError	error;
+	bool		returns_errors;
+	bool		over; /* the last row has been given */
+	ChatRequest request;
+} StreamState;
+
+/* Begin the call; its memory is the set's. */
+static StreamState *
+stream_begin(FunctionCallInfo fcinfo)
+{
+	Jsonb		*options = argument_jsonb(fcinfo, ARG_OPTIONS);
+	StreamState *stream = palloc0(sizeof(StreamState));
+
+	argument_require_preloaded();
+	stream->returns_errors = chat_request_returns_errors(options);
+	if (PG_ARGISNULL(0))
+		stream->over = true;
+	else if (chat_request_parse(PG_GETARG_JSONB_P_COPY(0), options, CHAT_STREAM, &stream->request,
+								&stream->error))
+		stream->call = call_create(&stream->request, argument_string(fcinfo, ARG_POWER_LEVEL),
+								   argument_string(fcinfo, ARG_MODEL));
+	return stream;
+}
+
+/*
+ * Hand the rows so far to the client before a wait: the protocol's buffer would
+ * keep them until it is full.
+ */
+static void
+flush_rows(void)
+{
+	if (whereToSendOutput == DestRemote)
+		pq_flush();
+}
+
+/* The next row in the current memory context; NULL after the last. */
+static Jsonb *
+stream_next(StreamState *stream)
+{
+	Jsonb *chunk;
+	Jsonb *row;
+
+	if (stream->over)
+		return NULL;
+	chunk = stream->call ? call_next_chunk(stream->call, flush_rows) : NULL;
+	if (chunk)
+	{
+		/* The row is reset with its context, the chunk would stay with the call. */
+		row = memcpy(palloc(VARSIZE(chunk)), chunk, VARSIZE(chunk));
+		pfree(chunk);
+		return row;
+	}
+	stream->over = true;
+	if (stream->call && call_response(stream->call))
+		return call_response(stream->call);
+	if (stream->call)
+		stream->error = *call_error(stream->call);
+	if (!stream->returns_errors)
+		error_throw(&stream->error);
+	return error_to_jsonb(&stream->error);
+}
+
+/*
+ * llm_chat_stream(messages jsonb, power_level text, model text, options jsonb)
+ *		RETURNS SETOF jsonb
+ *
+ * OpenAI's chat.completion.chunk objects, each as it arrives; the last one has
+ * usage and the member llm_router.  With on_error = return, a failure is a last
+ * row {"error": {…}}.  NULL messages: no row.  A set that is not read to its end
+ * ends the call.
+ */
+Datum
+llm_chat_stream(PG_FUNCTION_ARGS)
+{
+	FuncCallContext *set;
+	Jsonb			*row;
+
+	if (SRF_IS_FIRSTCALL())
+	{
+		MemoryContext previous;
+
+		set = SRF_FIRSTCALL_INIT();
+		previous = MemoryContextSwitchTo(set->multi_call_memory_ctx);
+		set->user_fctx = stream_begin(fcinfo);
+		MemoryContextSwitchTo(previous);
+	}
+	set = SRF_PERCALL_SETUP();
+	row = stream_next(set->user_fctx);
+	if (row == NULL)
+		SRF_RETURN_DONE(set);
+	SRF_RETURN_NEXT(set, JsonbPGetDatum(row));
 }
 
 /*

@@ -26,6 +26,7 @@ char *setting_master_key_command;
 int	  setting_key_cache_ttl;
 int	  setting_connect_timeout;
 int	  setting_first_token_timeout;
+int	  setting_stream_idle_timeout;
 int	  setting_request_timeout;
 int	  setting_max_attempts;
 int	  setting_max_response_size;
@@ -169,9 +170,13 @@ static const IntegerSetting integer_settings[] = {
 	  NULL,
 	  &setting_connect_timeout, 10 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
 	{ "llm_router.first_token_timeout",
-	  "Time from the start of an attempt to the first byte of its answer.",
+	  "Time from the start of an attempt to the first byte of its answer, or the first chunk of a stream.",
 	  "A provider that does not stream sends nothing before the whole answer is made.",
 	  &setting_first_token_timeout, 120 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
+	{ "llm_router.stream_idle_timeout",
+	  "Time that a stream may be silent after its first chunk, comments included.",
+	  NULL,
+	  &setting_stream_idle_timeout, 60 * 1000, 1, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
 	{ "llm_router.request_timeout",
 	  "Time for a whole call, with all its attempts and waits.",
 	  NULL,
@@ -182,7 +187,7 @@ static const IntegerSetting integer_settings[] = {
 	  &setting_max_attempts, 4, 1, 20, PGC_USERSET, 0 },
 	{ "llm_router.max_response_size",
 	  "Largest answer that is accepted from a provider, after decompression.",
-	  NULL,
+	  "Of a stream, the largest event.",
 	  &setting_max_response_size, 32 * 1024, 16, 512 * 1024, PGC_SUSET, GUC_UNIT_KB },
 	{ "llm_router.max_concurrency",
 	  "Calls that may run at once in the whole server.",

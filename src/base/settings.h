@@ -40,6 +40,7 @@ extern int	 setting_key_cache_ttl; /* seconds; 0: never cached */
 /* Calls */
 extern int setting_connect_timeout;		/* ms */
 extern int setting_first_token_timeout; /* ms */
+extern int setting_stream_idle_timeout; /* ms */
 extern int setting_request_timeout;		/* ms, the whole call */
 extern int setting_max_attempts;
 extern int setting_max_response_size;	/* kB */

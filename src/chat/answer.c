@@ -443,6 +443,12 @@ answer_has_substance(const Answer *answer)
 	return answer->has_substance;
 }
 
+void
+answer_note_end(Answer *answer)
+{
+	answer->has_substance = true;
+}
+
 const char *
 answer_finish_reason(const Answer *answer)
 {

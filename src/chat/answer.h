@@ -78,8 +78,12 @@ extern void answer_add_chunk(Answer *answer, Jsonb *chunk);
 /* Note text that came in a chunk of the adapter's own, for answer_tokens. */
 extern void answer_count_text(Answer *answer, const char *text, int length);
 
-/* Whether anything has been said that a caller would miss. */
+/*
+ * Whether anything has been said that a caller would miss: text, a tool call, an
+ * end.  An adapter that makes chunks itself notes an end by answer_note_end.
+ */
 extern bool answer_has_substance(const Answer *answer);
+extern void answer_note_end(Answer *answer);
 
 /* The finish_reason of the first choice, or NULL. */
 extern const char *answer_finish_reason(const Answer *answer);

@@ -67,7 +67,7 @@ make_room(SseParser *parser)
 void
 sse_feed(SseParser *parser, const char *bytes, size_t length)
 {
-	if (parser->overflowed)
+	if (parser->overflowed || length == 0)
 		return;
 	make_room(parser);
 	if (length > MaxAllocSize / 4 || parser->input.len + length > MaxAllocSize / 2)

@@ -150,6 +150,26 @@ uuid_to_string(const pg_uuid_t *uuid)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
 }
 
+/* An array of names, where there are any. */
+static void
+push_names(JsonbParseState **state, const char *key, const List *names)
+{
+	JsonbValue value = { .type = jbvString };
+	ListCell  *cell;
+
+	if (names == NIL)
+		return;
+	push_key(state, key);
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	foreach (cell, names)
+	{
+		value.val.string.val = lfirst(cell);
+		value.val.string.len = (int) strlen(lfirst(cell));
+		pushJsonbValue(state, WJB_ELEM, &value);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
 void
 attempts_push_note(JsonbParseState **state, const Attempts *attempts, const AnswerNote *note)
 {
@@ -164,6 +184,8 @@ attempts_push_note(JsonbParseState **state, const Attempts *attempts, const Answ
 	push_bool(state, "used_byok", note->used_byok);
 	push_money(state, "cost_usd", note->cost);
 	push_integer(state, "response_time_ms", note->response_time_ms);
+	push_names(state, "dropped_params", note->dropped);
+	push_names(state, "adjusted_params", note->adjusted);
 	push_key(state, "attempts");
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	foreach (cell, attempts->list)

@@ -25,6 +25,8 @@ typedef struct AnswerNote
 	bool			 used_byok;
 	Money			 cost;
 	int64			 response_time_ms;
+	List			*dropped;  /* parameters that were not sent: char * */
+	List			*adjusted; /* ... that were sent with another value */
 } AnswerNote;
 
 /* Note the start of an attempt, in the given context. */

@@ -12,6 +12,9 @@
  *		COMMIT		the record is settled; waits until it is committed
  *		DONE
  *
+ * A call whose answer streams hands out chunks on the way, between two steps;
+ * what an attempt does is in call_attempt.c.
+ *
  * Invariants:
  * - Nothing is sent before room for its record is reserved, and every attempt
  *	 that may have cost money is settled: on success, on failure, on cancel, in
@@ -25,96 +28,23 @@
  */
 #include "engine/call.h"
 
-#include "base/compat.h"
 #include "base/settings.h"
-#include "engine/attempts.h"
-#include "lib/ilist.h"
+#include "common/pg_prng.h"
+#include "engine/call_attempt.h"
 #include "miscadmin.h"
 #include "net/http.h"
-#include "providers/redact.h"
 #include "routing/retry.h"
-#include "secrets/credential.h"
 #include "state/admission.h"
 #include "state/caller.h"
 #include "state/catalog.h"
-#include "state/ledger.h"
-#include "common/pg_prng.h"
-#include "portability/instr_time.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
-
-typedef enum CallState
-{
-	CALL_ADMISSION,
-	CALL_RESERVE,
-	CALL_TRANSFER,
-	CALL_BACKOFF,
-	CALL_COMMIT,
-	CALL_DONE
-} CallState;
-
-struct Call
-{
-	dlist_node			  node;			   /* in live_calls, until it is ended */
-	MemoryContext		  context;		   /* holds everything of the call, itself too */
-	MemoryContext		  attempt_context; /* of the attempt under way */
-	MemoryContextCallback on_reset;
-	ResourceOwner		  owner;
-	bool				  ended;
-
-	CallState		   state;
-	const ChatRequest *request;
-	pg_uuid_t		   id;
-	char			  *user_id;
-	char			  *role_name;
-	char			  *tags;	/* JSON text, or NULL */
-	const Catalog	  *catalog; /* pinned until the call is ended */
-	RoutePlan		   plan;
-
-	int64		started_ms; /* of now_ms() */
-	int64		deadline_ms;
-	int64		wait_until_ms; /* end of ADMISSION, BACKOFF or COMMIT */
-	TimestampTz reserve_since;
-	int			max_attempts;
-	bool		admitted;
-	bool		waits_for_place;
-
-	int			  entry; /* of the plan, tried now */
-	int			  tries_of_entry;
-	int64		  attempt_started_ms;
-	HttpTransfer *transfer;
-	LedgerTicket  ticket;
-	bool		  reserved;		/* the ticket is open */
-	bool		  attempt_open; /* sent, and its end not known */
-	Attempts	  attempts;
-
-	Exchange	 *exchange;		 /* in attempt_context */
-	ProviderReply reply;		 /* of the last attempt; in attempt_context */
-	LlmError	  key_error;	 /* of OUTCOME_UNUSABLE_KEY; in attempt_context */
-	bool		  may_have_cost; /* the last attempt, though it failed */
-	Money		  cost;			 /* as settled last */
-	Jsonb		 *response;
-	LlmError	  error;
-};
 
 static dlist_head live_calls = DLIST_STATIC_INIT(live_calls);
 static bool		  owner_callback_registered;
 
 static CallSummary last_call;
 static bool		   has_last_call;
-
-static void call_settle(Call *call, LedgerStatus status, bool is_final);
-
-/* Milliseconds of a clock that only goes forward. */
-static int64
-now_ms(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
-}
 
 /* Random bytes, fetched many at once: a fetch costs system calls. */
 static void
@@ -171,7 +101,7 @@ call_end(Call *call)
 		call->transfer = NULL;
 	}
 	if (call->reserved)
-		call_settle(call, LEDGER_CANCELLED, true);
+		attempt_abandon(call);
 	if (call->admitted)
 		admission_leave();
 	else if (call->waits_for_place)
@@ -187,6 +117,7 @@ call_context_reset(void *arg)
 	Call *call = arg;
 
 	call->transfer = NULL;
+	call->on_abort = NULL;
 	call_end(call);
 }
 
@@ -205,12 +136,6 @@ call_owner_released(ResourceReleasePhase phase, bool is_commit,
 		if (call->owner == CurrentResourceOwner)
 			call_end(call);
 	}
-}
-
-static const PlanEntry *
-current_entry(const Call *call)
-{
-	return &call->plan.entries[call->entry];
 }
 
 static Call *
@@ -279,276 +204,6 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 }
 
 /* ------------------------------------------------------------------------
- * Attempts
- * ------------------------------------------------------------------------
- */
-
-static int64
-elapsed_ms(int64 since)
-{
-	return Max(now_ms() - since, 0);
-}
-
-static bool
-past_deadline(const Call *call)
-{
-	return now_ms() >= call->deadline_ms;
-}
-
-static HttpLimits
-attempt_limits(const Call *call)
-{
-	int remaining = (int) Max(call->deadline_ms - now_ms(), 1);
-
-	return (HttpLimits){
-		.connect_timeout_ms = Min(setting_connect_timeout, remaining),
-		.first_byte_timeout_ms = Min(setting_first_token_timeout, remaining),
-		.timeout_ms = remaining,
-		.max_response_bytes = (size_t) setting_max_response_size * 1024,
-	};
-}
-
-/* The attempt could not even be sent: note why. */
-static void
-attempt_refused(Call *call, Outcome outcome, const char *message)
-{
-	provider_reply_init(&call->reply);
-	call->reply.outcome = outcome;
-	call->reply.message = pstrdup(message);
-}
-
-/* The key of the current candidate, or NULL with the error. */
-static const char *
-current_key(Call *call, LlmError *error)
-{
-	const CatalogProvider *provider = current_entry(call)->model->provider;
-
-	return credential_open(provider->encrypted_key, NULL, provider->origin, error);
-}
-
-/*
- * Write the request of the current candidate, with its key.  False when that
- * cannot be done; call->reply says why.
- */
-static bool
-attempt_build(Call *call, WireRequest *wire)
-{
-	const CatalogModel	  *model = current_entry(call)->model;
-	const CatalogProvider *provider = model->provider;
-	const ProviderModel	   asked = { model->name, model->max_output_tokens };
-	const char			  *key;
-	LlmError			   error = { 0 };
-
-	call->exchange = exchange_create(provider->format, &provider->endpoint, &asked, call->request,
-									 GetCurrentTimestamp());
-	if (!provider->format->build_chat(call->exchange, wire, &error))
-	{
-		attempt_refused(call, OUTCOME_UNSUPPORTED, error.message);
-		return false;
-	}
-	if (provider->endpoint.auth_type == AUTH_NONE)
-		return true;
-
-	key = current_key(call, &error);
-	if (key == NULL)
-	{
-		attempt_refused(call, OUTCOME_UNUSABLE_KEY, error.message);
-		call->key_error = error;
-		return false;
-	}
-	wire_request_authorize(wire, provider->endpoint.auth_type, key);
-	return true;
-}
-
-static void
-attempt_note_in_ledger(Call *call)
-{
-	const PlanEntry	   *entry = current_entry(call);
-	const CatalogModel *model = entry->model;
-	LedgerAttempt		attempt = {
-			  .attempt = attempts_count(&call->attempts),
-			  .provider_id = model->provider->id,
-			  .model_id = model->id,
-			  .provider = model->provider->name,
-			  .model = model->name,
-			  .used_byok = entry->used_byok,
-			  .prices = prices_for_prompt(&model->prices, call->request->input_tokens),
-			  .estimated_cost = entry->estimated_cost,
-			  .started_at = GetCurrentTimestamp(),
-	};
-
-	ledger_attempt(&call->ticket, &attempt);
-}
-
-static void attempt_finish(Call *call);
-
-static void
-attempt_start(Call *call)
-{
-	const PlanEntry *entry = current_entry(call);
-	WireRequest		 wire = { 0 };
-	HttpLimits		 limits = attempt_limits(call);
-	MemoryContext	 previous;
-
-	/* The transfer and the reply of the attempt before live in here. */
-	MemoryContextReset(call->attempt_context);
-	call->transfer = NULL;
-	previous = MemoryContextSwitchTo(call->attempt_context);
-
-	call->attempt_started_ms = now_ms();
-	call->tries_of_entry++;
-	attempts_begin(&call->attempts, call->context, entry->model->provider->name,
-				   entry->model->name, entry->used_byok);
-	attempt_note_in_ledger(call);
-	if (!attempt_build(call, &wire))
-	{
-		attempt_finish(call);
-		MemoryContextSwitchTo(previous);
-		return;
-	}
-
-	call->attempt_open = true;
-	call->transfer = http_start(&wire, &limits);
-	wire_request_wipe(&wire);
-	call->state = CALL_TRANSFER;
-	MemoryContextSwitchTo(previous);
-}
-
-/* What a transfer without an answer means. */
-static Outcome
-outcome_of_failure(HttpFailure failure)
-{
-	switch (failure)
-	{
-		case HTTP_OK:
-			break;
-		case HTTP_CANNOT_RESOLVE:
-		case HTTP_CANNOT_CONNECT:
-		case HTTP_BROKEN:
-			return OUTCOME_RETRYABLE;
-		case HTTP_BLOCKED_ADDRESS:
-			return OUTCOME_BLOCKED_ADDRESS;
-		case HTTP_TIMEOUT:
-			return OUTCOME_TIMEOUT;
-		case HTTP_TLS_FAILED:
-		case HTTP_TOO_LARGE:
-			return OUTCOME_PROTOCOL_ERROR;
-	}
-	pg_unreachable();
-}
-
-/* The provider's words may repeat the key that it was sent. */
-static void
-hide_key(Call *call)
-{
-	char	  **words[] = { &call->reply.message, &call->reply.code };
-	LlmError	error = { 0 };
-	const char *key;
-
-	if ((call->reply.message == NULL && call->reply.code == NULL) ||
-		current_entry(call)->model->provider->endpoint.auth_type == AUTH_NONE)
-		return;
-	key = current_key(call, &error);
-	for (int i = 0; i < (int) lengthof(words); i++)
-	{
-		if (key == NULL)
-			*words[i] = NULL;
-		else if (*words[i])
-			redact_secret(*words[i], key);
-	}
-}
-
-/* Make call->reply of the transfer that has ended. */
-static void
-attempt_read_reply(Call *call)
-{
-	HttpFailure failure = http_failure(call->transfer);
-
-	if (failure == HTTP_OK)
-	{
-		provider_reply_init(&call->reply);
-		provider_reply_read_id(&call->reply, http_response(call->transfer));
-		call->exchange->format->parse_chat(call->exchange, http_response(call->transfer),
-										   &call->reply);
-		hide_key(call);
-		return;
-	}
-
-	attempt_refused(call, outcome_of_failure(failure), http_message(call->transfer));
-
-	/* Neither a certificate nor a size will be another one in half a second. */
-	call->reply.do_not_retry = failure == HTTP_TLS_FAILED || failure == HTTP_TOO_LARGE;
-}
-
-/*
- * Whether an attempt without a good answer may still have been charged: when
- * the provider says what it used, or when it may have answered and we do not
- * have the answer.
- */
-static bool
-attempt_may_have_cost(const Call *call)
-{
-	if (call->reply.answer.usage.known)
-		return true;
-	if (http_failure(call->transfer) == HTTP_OK)
-		return call->reply.outcome == OUTCOME_PROTOCOL_ERROR &&
-			   http_response(call->transfer)->status < 300;
-	return http_was_sent(call->transfer);
-}
-
-static int
-reply_status(const Call *call)
-{
-	if (call->transfer && http_done(call->transfer) &&
-		http_failure(call->transfer) == HTTP_OK)
-		return http_response(call->transfer)->status;
-	return 0;
-}
-
-/*
- * End the ledger's reservation with what is known of the current attempt.
- * Runs in aborting transactions: neither throws nor allocates.
- */
-static void
-call_settle(Call *call, LedgerStatus status, bool is_final)
-{
-	LedgerOutcome	  outcome = { .status = status, .is_final = is_final };
-	const ChatAnswer *answer = &call->reply.answer;
-
-	outcome.outcome = status == LEDGER_CANCELLED ? OUTCOME_CANCELLED : call->reply.outcome;
-	outcome.response_time_ms = elapsed_ms(is_final ? call->started_ms
-												   : call->attempt_started_ms);
-	outcome.cost = call->attempt_open ? MONEY_UNKNOWN : 0; /* 0: between attempts */
-	outcome.prices = prices_for_prompt(&current_entry(call)->model->prices,
-									   call->request->input_tokens);
-	if (status != LEDGER_CANCELLED)
-	{
-		outcome.http_status = reply_status(call);
-		outcome.usage = answer->usage;
-		if (answer->usage.known)
-			outcome.prices = prices_for_prompt(&current_entry(call)->model->prices,
-											   answer->usage.input);
-		outcome.cost_reported = answer->reported_cost != MONEY_UNKNOWN;
-		if (outcome.cost_reported)
-			outcome.cost = answer->reported_cost;
-		else if (answer->usage.known)
-			outcome.cost = cost_of_usage(&outcome.prices, &answer->usage);
-		else if (status == LEDGER_ERROR && !call->may_have_cost)
-			outcome.cost = 0;
-		if (answer->finish_reason)
-			strlcpy(outcome.finish_reason, answer->finish_reason,
-					sizeof(outcome.finish_reason));
-		if (call->reply.provider_request_id)
-			strlcpy(outcome.provider_request_id, call->reply.provider_request_id,
-					sizeof(outcome.provider_request_id));
-	}
-	ledger_settle(&call->ticket, &outcome);
-	call->cost = outcome.cost;
-	call->reserved = false;
-	call->attempt_open = false;
-}
-
-/* ------------------------------------------------------------------------
  * The end of an attempt, and of the call
  * ------------------------------------------------------------------------
  */
@@ -600,7 +255,7 @@ call_succeed(Call *call)
 	int64			 response_time_ms = elapsed_ms(call->started_ms);
 	AnswerNote		 note;
 
-	call_settle(call, LEDGER_OK, true);
+	attempt_settle(call, LEDGER_OK, true);
 
 	note = (AnswerNote){
 		.request_id = &call->id,
@@ -610,6 +265,8 @@ call_succeed(Call *call)
 		.used_byok = entry->used_byok,
 		.cost = call->cost,
 		.response_time_ms = response_time_ms,
+		.dropped = call->dropped,
+		.adjusted = call->adjusted,
 	};
 	attempts_push_note(&completion, &call->attempts, &note);
 	call->response = JsonbValueToJsonb(pushJsonbValue(&completion, WJB_END_OBJECT, NULL));
@@ -623,7 +280,7 @@ call_give_up(Call *call)
 {
 	LlmError *error = &call->error;
 
-	call_settle(call, LEDGER_ERROR, true);
+	attempt_settle(call, call->handed_out ? LEDGER_PARTIAL : LEDGER_ERROR, true);
 
 	attempts_error(&call->attempts, &call->id, error);
 	if (call->reply.outcome == OUTCOME_UNUSABLE_KEY)
@@ -635,6 +292,8 @@ call_give_up(Call *call)
 	else if (error->sqlstate == ERRCODE_LLM_KEY)
 		error_hint(error, "Store a valid key: SELECT llm_provider_set_key('%s', '…');",
 				   current_entry(call)->model->provider->name);
+	if (call->handed_out)
+		error_hint(error, "A part of the answer was delivered before; no other attempt follows then.");
 	call_await_commit(call);
 }
 
@@ -646,10 +305,9 @@ attempt_finish(Call *call)
 	RetryState	  state;
 	RetryDecision next;
 
-	attempts_end(&call->attempts, &call->reply, reply_status(call),
+	attempts_end(&call->attempts, &call->reply, attempt_http_status(call),
 				 elapsed_ms(call->attempt_started_ms));
-	call->may_have_cost = call->reply.outcome != OUTCOME_OK &&
-						  call->transfer != NULL && attempt_may_have_cost(call);
+	call->may_have_cost = call->reply.outcome != OUTCOME_OK && attempt_may_have_cost(call);
 
 	if (call->reply.outcome == OUTCOME_OK)
 	{
@@ -657,6 +315,10 @@ attempt_finish(Call *call)
 		MemoryContextSwitchTo(previous);
 		return;
 	}
+
+	/* What it said so far is the answer's beginning, or nobody's. */
+	if (!call->handed_out)
+		call->exchange = NULL;
 
 	state = (RetryState){
 		.attempts = attempts_count(&call->attempts),
@@ -668,13 +330,13 @@ attempt_finish(Call *call)
 	};
 	next = retry_decide(&call->plan, &state, call->reply.outcome,
 						call->reply.retry_after_ms, call->reply.do_not_retry);
-	if (next.step == STEP_GIVE_UP)
+	if (next.step == STEP_GIVE_UP || call->handed_out)
 		call_give_up(call);
 	else
 	{
 		/* An attempt that may have cost money has a row of its own. */
 		if (call->may_have_cost)
-			call_settle(call, LEDGER_ERROR, false);
+			attempt_settle(call, LEDGER_ERROR, false);
 		if (next.step == STEP_NEXT_CANDIDATE)
 		{
 			call->entry = next.next_entry;
@@ -734,7 +396,9 @@ step_reserve(Call *call)
 	if (progress == LEDGER_READY)
 	{
 		call->reserved = true;
-		attempt_start(call);
+		call->state = CALL_TRANSFER;
+		if (!attempt_start(call))
+			attempt_finish(call);
 	}
 	else if (progress == LEDGER_REFUSED)
 		call->state = CALL_DONE;
@@ -751,14 +415,8 @@ step_reserve(Call *call)
 static void
 step_transfer(Call *call)
 {
-	MemoryContext previous;
-
-	if (!http_done(call->transfer))
-		return;
-	previous = MemoryContextSwitchTo(call->attempt_context);
-	attempt_read_reply(call);
-	attempt_finish(call);
-	MemoryContextSwitchTo(previous);
+	if (attempt_advance(call))
+		attempt_finish(call);
 }
 
 static void
@@ -834,6 +492,7 @@ call_sleep_ms(const Call *call)
 		case CALL_COMMIT:
 			return Min(call->wait_until_ms - now_ms(), 1000);
 		case CALL_TRANSFER:
+			return Min(attempt_sleep_ms(call), 1000);
 		case CALL_DONE:
 			break;
 	}
@@ -857,6 +516,54 @@ call_run(Call **calls, int ncalls)
 			return;
 		http_wait((int) Max(sleep_ms, 0));
 	}
+}
+
+/*
+ * The caller has been away for so long: none of the call's clocks went on
+ * meanwhile.  The provider is not to pay for a slow reader.
+ */
+static void
+call_put_off(Call *call, int64 ms)
+{
+	call->started_ms += ms;
+	call->deadline_ms += ms;
+	call->wait_until_ms += ms;
+	attempt_put_off(call, ms);
+}
+
+/*
+ * The next chunk, or NULL.  The first is not handed out before it says
+ * something: until then the call can still go to another provider.
+ */
+static Jsonb *
+take_chunk(Call *call)
+{
+	if (call->exchange == NULL || !answer_has_substance(call->exchange->answer))
+		return NULL;
+	return answer_take_chunk(call->exchange->answer);
+}
+
+Jsonb *
+call_next_chunk(Call *call, void (*before_wait)(void))
+{
+	Jsonb *chunk;
+
+	if (call->left_ms > 0)
+		call_put_off(call, elapsed_ms(call->left_ms));
+	chunk = take_chunk(call);
+	while (chunk == NULL && call->state != CALL_DONE)
+	{
+		call_advance(call);
+		chunk = take_chunk(call);
+		if (chunk == NULL && call->state != CALL_DONE)
+		{
+			before_wait();
+			http_wait((int) Max(call_sleep_ms(call), 0));
+		}
+	}
+	call->handed_out |= chunk != NULL;
+	call->left_ms = now_ms();
+	return chunk;
 }
 
 Jsonb *

@@ -37,6 +37,14 @@ extern Call *call_create(const ChatRequest *request, const char *power_level,
 /* Run calls until all have ended.  Throws only for interrupts. */
 extern void call_run(Call **calls, int ncalls);
 
+/*
+ * Run one call whose request streams until it has a chunk, which is the caller's;
+ * NULL when it has ended: then call_response is its last chunk, with usage and
+ * cost, or call_error says why it failed.  before_wait is called each time before
+ * it sleeps.  Between two calls of this, time does not count for the call.
+ */
+extern Jsonb *call_next_chunk(Call *call, void (*before_wait)(void));
+
 /* After the end: the chat.completion with its llm_router member, or NULL. */
 extern Jsonb *call_response(const Call *call);
 

@@ -12,7 +12,7 @@
  *	 refuse by saying why in the transfer (stop) and returning what makes
  *	 libcurl give up.
  * - A transfer is in running_transfers, and has an easy handle, until it has
- *	 ended, and never after.
+ *	 ended, and never after.  (An armed request only has the handle.)
  * - The copies of secret headers made here are overwritten when it ends.
  * - A POST goes out at most once.  libcurl repeats a request by itself when a
  *	 kept connection dies before an answer; whether the server has worked on the
@@ -43,6 +43,12 @@
 #define MAX_HEADERS		 500
 #define FIRST_BODY_BYTES (8 * 1024)
 
+/* How much of a stream waits here to be taken. */
+#define STREAM_WINDOW_BYTES (256 * 1024)
+
+/* How long an armed request may take; see http_arm. */
+#define FAREWELL_MS 500L
+
 /* Idle easy handles that are kept; each has some 20 kB of buffers. */
 #define MAX_IDLE_HANDLES 8
 
@@ -69,6 +75,8 @@ struct HttpTransfer
 	HttpLimits			  limits;
 	int64				  started_ms;
 	bool				  repeatable;
+	bool				  running; /* in running_transfers */
+	bool				  armed;   /* sent when the context ends */
 	struct curl_slist	 *headers;
 	char				 *header_text; /* what headers point to */
 	size_t				  header_text_length;
@@ -79,6 +87,13 @@ struct HttpTransfer
 	bool answering;			/* the status line has come */
 	bool sent;
 	bool done;
+
+	/* Of a body that is taken as it comes */
+	bool streams;
+	bool head_complete;
+	bool head_read; /* into response */
+	bool paused;	/* libcurl holds bytes back */
+	bool taken;		/* the body's bytes: the next ones may overwrite them */
 
 	/* The answer */
 	ByteBuffer	 head;
@@ -94,6 +109,9 @@ struct HttpTransfer
 };
 
 static dlist_head running_transfers = DLIST_STATIC_INIT(running_transfers);
+
+/* A stream got its head or bytes since http_wait began. */
+static bool stream_news;
 
 static CURL *idle_handles[MAX_IDLE_HANDLES];
 static int	 idle_count;
@@ -204,6 +222,10 @@ on_header(char *line, size_t size, size_t length, void *userdata)
 {
 	HttpTransfer *transfer = userdata;
 
+	/* What follows a body (trailers) says nothing here. */
+	if (transfer->armed || transfer->head_complete)
+		return length;
+
 	/* A new head: what came before was an interim one. */
 	if (length > 5 && memcmp(line, "HTTP/", 5) == 0)
 	{
@@ -212,6 +234,8 @@ on_header(char *line, size_t size, size_t length, void *userdata)
 		transfer->answering = is_final_status_line(line, length);
 		return length;
 	}
+	if (transfer->answering && (line[0] == '\r' || line[0] == '\n'))
+		transfer->head_complete = stream_news = true;
 	if (transfer->head.length + length > MAX_HEADER_BYTES || ++transfer->header_count > MAX_HEADERS)
 		stop(transfer, HTTP_TOO_LARGE, "its headers are larger than %d kB or more than %d",
 			 MAX_HEADER_BYTES / 1024, MAX_HEADERS);
@@ -228,13 +252,31 @@ on_body(char *data, size_t size, size_t length, void *userdata)
 {
 	HttpTransfer *transfer = userdata;
 
-	if (transfer->body.length + length > transfer->limits.max_response_bytes)
+	if (transfer->armed)
+		return length;
+	if (transfer->taken)
+	{
+		transfer->body.length = 0;
+		transfer->taken = false;
+	}
+	if (transfer->streams)
+	{
+		stream_news = true;
+		if (transfer->body.length > 0 && transfer->body.length + length > STREAM_WINDOW_BYTES)
+		{
+			transfer->paused = true;
+			return CURL_WRITEFUNC_PAUSE;
+		}
+	}
+	else if (transfer->body.length + length > transfer->limits.max_response_bytes)
+	{
 		stop(transfer, HTTP_TOO_LARGE, "its answer is larger than %zu kB (llm_router.max_response_size)",
 			 transfer->limits.max_response_bytes / 1024);
-	else if (buffer_append(&transfer->body, transfer->context, data, length))
+		return 0;
+	}
+	if (buffer_append(&transfer->body, transfer->context, data, length))
 		return length;
-	else
-		stop(transfer, HTTP_TOO_LARGE, "there is no memory for its answer");
+	stop(transfer, HTTP_TOO_LARGE, "there is no memory for its answer");
 	return 0;
 }
 
@@ -304,7 +346,6 @@ set_common_options(CURL *easy)
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_USERAGENT, "llm_router");
-	SET(CURLOPT_ACCEPT_ENCODING, "gzip");
 
 	/* Empty, not unset: the variables of the environment do not count. */
 	SET(CURLOPT_PROXY, setting_proxy);
@@ -335,6 +376,8 @@ set_options(HttpTransfer *transfer, const WireRequest *wire)
 	CURLcode worst = set_common_options(easy);
 
 	SET(CURLOPT_URL, wire->url);
+	/* What compresses a stream may hold its events back. */
+	SET(CURLOPT_ACCEPT_ENCODING, wire->streams ? NULL : "gzip");
 	SET(CURLOPT_HTTPHEADER, transfer->headers);
 	if (strcmp(wire->method, "POST") == 0)
 	{
@@ -398,7 +441,9 @@ release(HttpTransfer *transfer)
 		loop_remove(transfer->easy);
 		put_handle_back(transfer->easy);
 		transfer->easy = NULL;
-		dlist_delete(&transfer->node);
+		if (transfer->running)
+			dlist_delete(&transfer->node);
+		transfer->running = false;
 	}
 	if (transfer->header_text)
 		explicit_bzero(transfer->header_text, transfer->header_text_length);
@@ -407,7 +452,11 @@ release(HttpTransfer *transfer)
 static void
 on_context_reset(void *argument)
 {
-	release(argument);
+	HttpTransfer *transfer = argument;
+
+	if (transfer->armed && transfer->easy)
+		loop_perform(transfer->easy);
+	release(transfer);
 }
 
 static void
@@ -419,51 +468,69 @@ end(HttpTransfer *transfer, HttpFailure failure, const char *message)
 	transfer->done = true;
 }
 
-/* Hand the transfer to libcurl; an option it does not know ends it at once. */
-static void
-begin(HttpTransfer *transfer, const WireRequest *wire)
+/* Make its easy handle; false, and the transfer has ended, when that cannot be. */
+static bool
+make_handle(HttpTransfer *transfer, const WireRequest *wire)
 {
-	CURLcode  code;
-	CURLMcode multi_code;
+	CURLcode code;
 
 	if (!make_headers(transfer, wire))
 	{
 		end(transfer, HTTP_BROKEN, "a header or key for this provider contains a line break");
-		return;
+		return false;
 	}
 	transfer->easy = take_handle();
 	if (!transfer->easy)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	dlist_push_tail(&running_transfers, &transfer->node);
-
 	code = set_options(transfer, wire);
-	if (code != CURLE_OK)
-	{
-		end(transfer, HTTP_BROKEN,
-			psprintf("this libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
+	if (code == CURLE_OK)
+		return true;
+	end(transfer, HTTP_BROKEN,
+		psprintf("this libcurl (%s) cannot be used: %s", curl_version(), curl_easy_strerror(code)));
+	return false;
+}
+
+/* Hand the transfer to libcurl. */
+static void
+begin(HttpTransfer *transfer, const WireRequest *wire)
+{
+	CURLMcode code;
+
+	if (!make_handle(transfer, wire))
 		return;
-	}
-	multi_code = loop_add(transfer->easy);
-	if (multi_code != CURLM_OK)
-		end(transfer, HTTP_BROKEN, psprintf("libcurl failed: %s", curl_multi_strerror(multi_code)));
+	dlist_push_tail(&running_transfers, &transfer->node);
+	transfer->running = true;
+	code = loop_add(transfer->easy);
+	if (code != CURLM_OK)
+		end(transfer, HTTP_BROKEN, psprintf("libcurl failed: %s", curl_multi_strerror(code)));
+}
+
+/* A transfer in a context of its own, the current one from now on. */
+static HttpTransfer *
+allocate(const WireRequest *wire, const HttpLimits *limits)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "llm_router transfer",
+												  ALLOCSET_DEFAULT_SIZES);
+	HttpTransfer *transfer = MemoryContextAllocZero(context, sizeof(HttpTransfer));
+
+	transfer->context = context;
+	transfer->limits = *limits;
+	transfer->repeatable = strcmp(wire->method, "GET") == 0;
+	transfer->streams = wire->streams;
+	transfer->started_ms = loop_now_ms();
+	transfer->on_reset.func = on_context_reset;
+	transfer->on_reset.arg = transfer;
+	MemoryContextRegisterResetCallback(context, &transfer->on_reset);
+	MemoryContextSwitchTo(context);
+	return transfer;
 }
 
 HttpTransfer *
 http_start(const WireRequest *wire, const HttpLimits *limits)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "llm_router transfer",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext previous = MemoryContextSwitchTo(context);
-	HttpTransfer *transfer = palloc0(sizeof(HttpTransfer));
+	MemoryContext previous = CurrentMemoryContext;
+	HttpTransfer *transfer = allocate(wire, limits);
 	LlmError	  error = { 0 };
-
-	transfer->context = context;
-	transfer->limits = *limits;
-	transfer->repeatable = strcmp(wire->method, "GET") == 0;
-	transfer->started_ms = loop_now_ms();
-	transfer->on_reset.func = on_context_reset;
-	transfer->on_reset.arg = transfer;
-	MemoryContextRegisterResetCallback(context, &transfer->on_reset);
 
 	if (policy_check_url(wire->url, &transfer->target, &error))
 		begin(transfer, wire);
@@ -471,6 +538,38 @@ http_start(const WireRequest *wire, const HttpLimits *limits)
 		end(transfer, HTTP_BLOCKED_ADDRESS, error.message);
 	MemoryContextSwitchTo(previous);
 	return transfer;
+}
+
+/* ------------------------------------------------------------------------
+ * Armed requests
+ * ------------------------------------------------------------------------
+ */
+
+HttpTransfer *
+http_arm(const WireRequest *wire)
+{
+	static const HttpLimits limits = { .connect_timeout_ms = FAREWELL_MS, .timeout_ms = FAREWELL_MS };
+	MemoryContext			previous = CurrentMemoryContext;
+	HttpTransfer		   *transfer = allocate(wire, &limits);
+	LlmError				error = { 0 };
+
+	transfer->armed = true;
+	if (!policy_check_url(wire->url, &transfer->target, &error) || !make_handle(transfer, wire) ||
+		curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L) != CURLE_OK ||
+		curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, FAREWELL_MS) != CURLE_OK)
+	{
+		http_disarm(transfer);
+		transfer = NULL;
+	}
+	MemoryContextSwitchTo(previous);
+	return transfer;
+}
+
+void
+http_disarm(HttpTransfer *transfer)
+{
+	transfer->armed = false;
+	http_free(transfer);
 }
 
 /* ------------------------------------------------------------------------
@@ -626,17 +725,31 @@ read_headers(HttpTransfer *transfer)
 	}
 }
 
+/* Once, although a stream's head is asked for before its end. */
 static void
-end_answered(HttpTransfer *transfer)
+read_head(HttpTransfer *transfer)
 {
 	long status = 0;
 
+	if (transfer->head_read)
+		return;
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 	transfer->response.status = (int) status;
-	transfer->response.body = transfer->body.data ? transfer->body.data : "";
-	transfer->response.body_length = transfer->body.length;
+	transfer->response.body = "";
 	transfer->response.received_at = GetCurrentTimestamp();
 	read_headers(transfer);
+	transfer->head_read = true;
+}
+
+static void
+end_answered(HttpTransfer *transfer)
+{
+	read_head(transfer);
+	if (!transfer->streams && transfer->body.data)
+	{
+		transfer->response.body = transfer->body.data;
+		transfer->response.body_length = transfer->body.length;
+	}
 	end(transfer, HTTP_OK, NULL);
 }
 
@@ -729,13 +842,34 @@ end_all(CURLMcode code)
 	}
 }
 
+/* Let go on what was held up and has been taken since. */
+static void
+resume_paused(void)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &running_transfers)
+	{
+		HttpTransfer *transfer = dlist_container(HttpTransfer, node, iter.cur);
+
+		if (transfer->paused && (transfer->taken || !transfer->streams))
+		{
+			transfer->paused = false;
+			loop_resume(transfer->easy);
+		}
+	}
+}
+
 void
 http_wait(int timeout_ms)
 {
 	int64	  until_ms = loop_now_ms() + timeout_ms;
-	CURLMcode code = loop_drive();
+	CURLMcode code;
 
-	if (code == CURLM_OK && collect_ended())
+	stream_news = false;
+	resume_paused();
+	code = loop_drive();
+	if (code == CURLM_OK && (collect_ended() || stream_news))
 		return;
 	if (code == CURLM_OK)
 		code = loop_wait(Min(until_ms, next_deadline()));
@@ -781,6 +915,48 @@ const WireResponse *
 http_response(const HttpTransfer *transfer)
 {
 	return &transfer->response;
+}
+
+bool
+http_answering(HttpTransfer *transfer)
+{
+	MemoryContext previous;
+
+	if (transfer->done)
+		return transfer->failure == HTTP_OK;
+	if (!transfer->head_complete)
+		return false;
+	previous = MemoryContextSwitchTo(transfer->context);
+	read_head(transfer);
+	MemoryContextSwitchTo(previous);
+	return true;
+}
+
+size_t
+http_take(HttpTransfer *transfer, const char **bytes)
+{
+	if (transfer->taken)
+		return 0;
+	*bytes = transfer->body.data;
+	transfer->taken = true;
+	return transfer->body.length;
+}
+
+void
+http_collect(HttpTransfer *transfer)
+{
+	transfer->streams = false;
+	if (transfer->done && transfer->body.data)
+	{
+		transfer->response.body = transfer->body.data;
+		transfer->response.body_length = transfer->body.length;
+	}
+}
+
+void
+http_put_off(HttpTransfer *transfer, int64 ms)
+{
+	transfer->started_ms += ms;
 }
 
 void

@@ -18,7 +18,7 @@ typedef struct HttpLimits
 	int	   first_byte_timeout_ms; /* from the start to the status line */
 	int	   timeout_ms;			  /* whole transfer; bounds the others as well */
 	size_t max_response_bytes;	  /* body after decoding; headers have 64 kB, 500 lines */
-} HttpLimits;
+} HttpLimits;					  /* of a streamed body, max_response_bytes does not bound the sum */
 
 typedef enum HttpFailure
 {
@@ -66,6 +66,30 @@ extern bool http_was_sent(const HttpTransfer *transfer);
 
 /* The answer, when HTTP_OK; owned by the transfer. */
 extern const WireResponse *http_response(const HttpTransfer *transfer);
+
+/*
+ * Of a request that streams: whether status and headers have come.  Then
+ * http_response has them, and the body is to be taken as it comes: http_take
+ * gives what came since the last time, good until the next http_wait.  A server
+ * that is faster than its taker is held up, after 256 kB.
+ */
+extern bool	  http_answering(HttpTransfer *transfer);
+extern size_t http_take(HttpTransfer *transfer, const char **bytes);
+
+/* The answer is no stream: collect its body whole, within max_response_bytes. */
+extern void http_collect(HttpTransfer *transfer);
+
+/* Put its deadlines off, because nobody was there to drive it for so long. */
+extern void http_put_off(HttpTransfer *transfer, int64 ms);
+
+/*
+ * A request that is sent if its memory context ends before http_disarm: what
+ * tells a server that an answer is no longer wanted.  It may be sent in an
+ * aborting transaction, which it holds up for half a second at most; what
+ * becomes of it, nobody hears.  NULL when it may not or cannot be sent.
+ */
+extern HttpTransfer *http_arm(const WireRequest *wire);
+extern void			 http_disarm(HttpTransfer *transfer);
 
 /* End it, if it still runs, and free it.  Safe in an aborting transaction. */
 extern void http_free(HttpTransfer *transfer);

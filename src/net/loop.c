@@ -286,6 +286,15 @@ sort_out_idle_connections(void)
 	return found;
 }
 
+/* What every transfer needs of this file. */
+static bool
+set_callbacks(CURL *easy)
+{
+	return curl_easy_setopt(easy, CURLOPT_SHARE, share) == CURLE_OK &&
+		   curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start) == CURLE_OK &&
+		   curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close) == CURLE_OK;
+}
+
 CURLMcode
 loop_add(CURL *easy)
 {
@@ -294,10 +303,7 @@ loop_add(CURL *easy)
 	loop_create();
 	/* libcurl 8.22 was seen to use one that had ended within the last second. */
 	fresh = sort_out_idle_connections();
-	if (curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_SHARE, share) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolver_start) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close) != CURLE_OK)
+	if (curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh) != CURLE_OK || !set_callbacks(easy))
 		return CURLM_UNKNOWN_OPTION;
 	return curl_multi_add_handle(multi, easy);
 }
@@ -308,18 +314,39 @@ loop_remove(CURL *easy)
 	curl_multi_remove_handle(multi, easy);
 }
 
+/* After libcurl: a resolver's thread has been created. */
+static void
+unblock_signals(void)
+{
+	if (!signals_blocked)
+		return;
+	pthread_sigmask(SIG_SETMASK, &signals_before, NULL);
+	signals_blocked = false;
+}
+
 static CURLMcode
 let_curl_work(curl_socket_t fd, int events)
 {
 	int		  running;
 	CURLMcode code = curl_multi_socket_action(multi, fd, events, &running);
 
-	if (signals_blocked)
-	{
-		pthread_sigmask(SIG_SETMASK, &signals_before, NULL);
-		signals_blocked = false;
-	}
+	unblock_signals();
 	return code;
+}
+
+void
+loop_resume(CURL *easy)
+{
+	curl_easy_pause(easy, CURLPAUSE_CONT);
+	unblock_signals();
+}
+
+void
+loop_perform(CURL *easy)
+{
+	if (set_callbacks(easy))
+		curl_easy_perform(easy);
+	unblock_signals();
 }
 
 CURLMcode

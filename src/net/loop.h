@@ -23,6 +23,15 @@ extern CURLMcode loop_add(CURL *easy);
 /* Take it back, whatever its state.  Quick, and safe in an aborting transaction. */
 extern void loop_remove(CURL *easy);
 
+/* Let a transfer go on whose CURLOPT_WRITEFUNCTION returned CURL_WRITEFUNC_PAUSE. */
+extern void loop_resume(CURL *easy);
+
+/*
+ * Run an easy handle that was not given to the multi handle, to its end, without
+ * taking interrupts: for the briefest of requests only.  Does not throw.
+ */
+extern void loop_perform(CURL *easy);
+
 /* Do what is due by libcurl's timers, without sleeping. */
 extern CURLMcode loop_drive(void);
 

@@ -82,6 +82,22 @@ exchange_read_stream(Exchange *exchange, const WireResponse *wire, const char *b
 	return ended;
 }
 
+/* Count what a message says, should the caller not read the chunks to their end. */
+static void
+count_message(Answer *answer, JsonbContainer *message)
+{
+	static const char *const texts[] = { "content", "refusal", "reasoning_content" };
+
+	for (int i = 0; i < (int) lengthof(texts); i++)
+	{
+		JsonbValue *text = json_member(message, texts[i]);
+
+		if (json_value_filled(text))
+			answer_count_text(answer, text->val.string.val, text->val.string.len);
+	}
+	answer_note_end(answer);
+}
+
 /* One choice of a whole answer as a chunk: its message is the delta. */
 static void
 push_chunk_choice(JsonbParseState **state, JsonbContainer *choice, JsonbContainer *message)
@@ -129,14 +145,16 @@ exchange_chunks_of(Exchange *exchange, Jsonb *completion, const TokenUsage *usag
 	while (json_next_element(&iterator, &choice))
 	{
 		JsonbContainer	*object = json_value_object(&choice);
+		JsonbContainer	*message = json_member_object(object, "message");
 		JsonbParseState *state = NULL;
 
+		count_message(exchange->answer, message);
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		json_push_members(&state, &completion->root, rewritten);
 		json_push_string(&state, "object", "chat.completion.chunk", 21);
 		json_push_key(&state, "choices");
 		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-		push_chunk_choice(&state, object, json_member_object(object, "message"));
+		push_chunk_choice(&state, object, message);
 		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
 		answer_add_chunk(exchange->answer,
 						 JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));

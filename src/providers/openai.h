@@ -31,7 +31,7 @@ typedef struct OpenAiRules
 	bool			stop_as_array;
 	bool			logprobs_as_integer;
 	bool			drops_image_detail;
-	bool			stream_usage;		 /* usage comes in streams only when asked for */
+	bool			asks_for_usage; /* in streams, by stream_options */
 	int				tool_call_id_length; /* exactly so many letters and digits; 0: any */
 	int				max_n;				 /* 0: any */
 	int				max_top_logprobs;	 /* 0: any */

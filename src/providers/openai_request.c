@@ -305,7 +305,7 @@ static void
 append_streaming(Writer *writer)
 {
 	appendStringInfoString(writer->body, ",\"stream\":true");
-	if (writer->rules->stream_usage && !parameter_in_extra(writer->request, "stream_options"))
+	if (writer->rules->asks_for_usage && !parameter_in_extra(writer->request, "stream_options"))
 		appendStringInfoString(writer->body, ",\"stream_options\":{\"include_usage\":true}");
 }
 

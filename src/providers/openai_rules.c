@@ -15,6 +15,7 @@ openai_read_rules(Jsonb *document)
 	JsonbValue	   *temperature;
 	int64			number;
 	bool			image_detail = true;
+	bool			stream_usage = true;
 
 	root = &((Jsonb *) memcpy(palloc(VARSIZE(document)), document, VARSIZE(document)))->root;
 	rules->max_tokens_field = json_member_string(root, "max_tokens_field");
@@ -30,7 +31,8 @@ openai_read_rules(Jsonb *document)
 	rules->reasoning_efforts = json_member_array(root, "reasoning_efforts");
 	rules->headers = json_member_object(root, "headers");
 	rules->query = json_member_object(root, "query");
-	json_member_bool(root, "stream_usage", &rules->stream_usage);
+	json_member_bool(root, "stream_usage", &stream_usage);
+	rules->asks_for_usage = stream_usage;
 	json_member_bool(root, "stop_as_array", &rules->stop_as_array);
 	json_member_bool(root, "logprobs_as_integer", &rules->logprobs_as_integer);
 	json_member_bool(root, "image_detail", &image_detail);

@@ -131,6 +131,7 @@ read_finish_reason(OpenAiStream *stream, Exchange *exchange, int choice, const J
 	if (!json_value_given(said))
 		return said != NULL;
 	meant = openai_finish_reason(said, stream->calls[choice] > 0);
+	answer_note_end(exchange->answer);
 	if (choice == 0)
 		stream->finish_reason = MemoryContextStrdup(exchange->context, meant);
 	return json_value_is(said, meant);

@@ -51,6 +51,7 @@ typedef enum LedgerStatus
 	LEDGER_OK,
 	LEDGER_ERROR,	  /* failed; error_code says how */
 	LEDGER_CANCELLED, /* ended by us: cancel, timeout of the statement, exit */
+	LEDGER_PARTIAL,	  /* ended, by whomever, after a part of its stream was handed out */
 	LEDGER_UNKNOWN	  /* the process or the server died during the attempt */
 } LedgerStatus;
 
@@ -58,13 +59,14 @@ typedef enum LedgerStatus
 typedef struct LedgerOutcome
 {
 	LedgerStatus status;
-	Outcome		 outcome;		/* error_code, unless status is LEDGER_OK */
+	Outcome		 outcome;		/* error_code, of LEDGER_ERROR and LEDGER_PARTIAL */
 	bool		 is_final;		/* the request's own row, not an earlier attempt's */
 	int			 http_status;	/* 0: none */
 	TokenUsage	 usage;			/* not known: NULL columns */
 	UnitPrices	 prices;		/* for the prompt as it was counted by the provider */
 	Money		 cost;			/* MONEY_UNKNOWN: NULL */
 	bool		 cost_reported; /* cost is the provider's own figure */
+	bool		 estimated;		/* usage, and so cost, is our estimate of what was received */
 	int64		 response_time_ms;
 	char		 finish_reason[32];
 	char		 provider_request_id[64];

@@ -91,6 +91,7 @@ static const char *const status_names[] = {
 	[LEDGER_OK] = "ok",
 	[LEDGER_ERROR] = "error",
 	[LEDGER_CANCELLED] = "cancelled",
+	[LEDGER_PARTIAL] = "partial",
 	[LEDGER_UNKNOWN] = "unknown",
 };
 
@@ -103,6 +104,8 @@ cost_source(const LedgerOutcome *outcome)
 		return "provider";
 	if (outcome->prices.input == 0 && outcome->prices.output == 0)
 		return "free";
+	if (outcome->estimated)
+		return "estimate";
 	return "prices";
 }
 
@@ -196,7 +199,7 @@ set_outcome(Row *row, const LedgerOutcome *outcome)
 	set_text(row, COLUMN_STATUS, status_names[outcome->status]);
 	if (outcome->http_status != 0)
 		set(row, COLUMN_HTTP_STATUS, Int32GetDatum(outcome->http_status));
-	if (outcome->status == LEDGER_ERROR)
+	if (outcome->status == LEDGER_ERROR || outcome->status == LEDGER_PARTIAL)
 		set_text(row, COLUMN_ERROR_CODE, outcome_name(outcome->outcome));
 	set_text(row, COLUMN_FINISH_REASON, outcome->finish_reason);
 	set(row, COLUMN_IS_FINAL, BoolGetDatum(outcome->is_final));

@@ -1,23 +1,20 @@
-"""Completions: deterministic answers to valid requests, built from the SDK's own types.
+"""Completions: deterministic answers to valid requests, in the form that is neutral between dialects (see shapes.py).
 
 Unless a script says otherwise the answer echoes the last message, a tool is called when it must be or when the last
 user message says `call NAME`, and a JSON answer is the smallest value that fits the schema. Tokens are counted by a
 rule that a test can do in its head; see README.md.
 """
 
+import copy
 import json
 import re
 
-from openai.types.chat import ChatCompletion
-
 import rules
-
-CREATED = 1764000000
-"""Every answer's time of creation, so that answers can be compared as a whole."""
+from shapes import CREATED
+from vendor_types import checked
 
 _BYTES_A_TOKEN = 4
 _TOKENS_A_MESSAGE = 3
-_COST_A_TOKEN = 0.000001
 _USAGE_DETAILS = {"cached_tokens": "prompt_tokens_details", "cache_write_tokens": "prompt_tokens_details",
                   "reasoning_tokens": "completion_tokens_details"}
 
@@ -38,21 +35,37 @@ def count_prompt(body):
 
 
 def complete(body, dialect, behaviour, number):
-    """The chat.completion (a dict) for a valid request; `number` is the request's own."""
+    """The neutral chat.completion (a dict) for a valid request; `number` is the request's own."""
     message, finish_reason = _message(body, dialect, behaviour, number)
     produced = (message.get("content") or "") + "".join(
         call["function"]["arguments"] for call in message.get("tool_calls", []))
+    counts = [count_text(text) * (body.get("n") or 1) for text in (produced, behaviour.reasoning or "")]
+    if behaviour.reasoning is not None:
+        message["reasoning"] = behaviour.reasoning
     choice = {"message": message, "logprobs": None, "finish_reason": finish_reason}
     answer = {
         "id": f"chatcmpl-simulated-{number}", "object": "chat.completion", "created": CREATED, "model": body["model"],
         "choices": [{"index": index, **choice} for index in range(body.get("n") or 1)],
-        "usage": _usage(body, dialect, count_text(produced) * (body.get("n") or 1))}
-    if dialect.name == "openai" and body.get("service_tier"):
+        "usage": _usage(body, *counts)}
+    if dialect.tells_tier and body.get("service_tier"):
         answer["service_tier"] = "default" if body["service_tier"] == "auto" else body["service_tier"]
-    answer = ChatCompletion.model_validate(answer, strict=True).model_dump(mode="json", exclude_unset=True)
-    _script_usage(answer["usage"], behaviour.usage)
-    if behaviour.finish_reason:
-        for choice in answer["choices"]:
+    return answer
+
+
+def whole(answer, shape):
+    """A neutral completion in a dialect's words, which its vendor's SDK knows."""
+    choices = [{**choice, "message": shape.words(choice["message"])} for choice in answer["choices"]]
+    answer = {**answer, **shape.always, "choices": choices, "usage": shape.usage(answer["usage"])}
+    return checked(shape.vendor.completion, shape.whole(answer))
+
+
+def script(answer, behaviour):
+    """A completion or a chunk (a dict, changed in place) with the scripted usage and finish reason, of any type."""
+    for holder in (answer, answer.get("x_groq", {})):
+        if holder.get("usage"):
+            holder["usage"] = _script_usage(holder["usage"], behaviour.usage)
+    for choice in answer["choices"]:
+        if behaviour.finish_reason and choice["finish_reason"]:
             choice["finish_reason"] = behaviour.finish_reason
     return answer
 
@@ -114,28 +127,30 @@ def _limited(content, body):
     return content, "stop"
 
 
-def _usage(body, dialect, completion_tokens):
-    prompt_tokens = count_prompt(body)
-    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
-             "total_tokens": prompt_tokens + completion_tokens,
-             "prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}}
-    if dialect.reports_cost:
-        usage["cost"] = round(usage["total_tokens"] * _COST_A_TOKEN, 9)
-    return usage
+def _usage(body, produced, reasoning):
+    prompt_tokens, completion_tokens = count_prompt(body), produced + reasoning
+    return {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens, "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": reasoning}}
 
 
 def _script_usage(usage, scripted):
-    """Puts scripted members, of any type, in their places; the total follows where both counts are integers."""
+    """The usage with scripted members, of any type, in their places; the total follows where both counts are integers.
+    """
+    usage = copy.deepcopy(usage)
     for member, value in scripted.items():
         group = _USAGE_DETAILS.get(member)
-        (usage[group] if group else usage)[member] = value
+        (usage.setdefault(group, {}) if group else usage)[member] = value
     counts = (usage["prompt_tokens"], usage["completion_tokens"])
     if "total_tokens" not in scripted and all(isinstance(count, int) for count in counts):
         usage["total_tokens"] = sum(counts)
+    return usage
 
 
 def sample(schema):
     """The smallest value that fits a JSON schema made of the common keywords."""
+    if isinstance(schema, bool):
+        return None
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:

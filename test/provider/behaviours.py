@@ -27,6 +27,7 @@ class ScriptedError(BaseModel):
     type: str = "invalid_request_error"
     param: Optional[str] = None
     code: Optional[Union[str, int]] = None
+    details: Optional[list[dict]] = None
 
 
 class Behaviour(BaseModel):
@@ -52,6 +53,17 @@ class Behaviour(BaseModel):
     huge_headers_kb: int = Field(default=0, ge=0)
     endless: bool = False
 
+    # When and how an event stream goes out
+    event_delay_ms: int = Field(default=0, ge=0)
+    hold_after_events: Optional[int] = Field(default=None, ge=0)
+    stop_after_events: Optional[int] = Field(default=None, ge=0)
+    stream_error: Optional[ScriptedError] = None
+    insert_events: list[str] = []
+    comments: bool = False
+    crlf: bool = False
+    no_final_blank_line: bool = False
+    cut_bytes: Optional[int] = Field(default=None, gt=0)
+
     # Another answer altogether
     status: Optional[int] = Field(default=None, ge=100, le=999)
     headers: dict[str, str] = {}
@@ -67,7 +79,9 @@ class Behaviour(BaseModel):
     refusal: Optional[str] = None
     tool_calls: Optional[list[dict]] = None
     finish_reason: Optional[str] = None
+    reasoning: Optional[str] = None
     usage: dict[str, Any] = {}
+    no_usage: bool = False
     huge_mb: int = Field(default=0, ge=0)
     nesting: int = Field(default=0, ge=0)
     replace: dict[str, Any] = {}
@@ -79,6 +93,8 @@ class Behaviour(BaseModel):
             raise ValueError("a connection has neither model nor path yet")
         if sum(map(bool, (self.hang, self.reset, self.close))) > 1:
             raise ValueError("only one of hang, reset and close")
+        if (self.cut_bytes or self.drip) and (self.event_delay_ms or self.hold_after_events is not None):
+            raise ValueError("a stream that is cut anywhere has no events to wait between")
         return self
 
     @property
@@ -88,6 +104,11 @@ class Behaviour(BaseModel):
     @property
     def stops_mid_body(self):
         return "mid_body" in (self.hang, self.reset, self.close)
+
+    @property
+    def ends_stream_early(self):
+        return self.stop_after_events is not None or self.stream_error is not None \
+            or (self.stops_mid_body and self.body_bytes is None)
 
     @property
     def answers_itself(self):

@@ -2,27 +2,30 @@
 
 POST /control/script            adds a behaviour or a list of them      GET /control/script   what is left of the script
 POST /control/reset             forgets script, journal and counters    GET /control/stats    the counters
+POST /control/release           lets streams that are held go on
 GET  /control/requests?since=N  the journal's entries after number N    GET /control/log      the same, as JSON lines
 """
 
 import json
 
-from endpoints import json_response
+from responses import json_response
 from wire import Response
 
 PREFIX = "/control/"
 
 
 class Control:
-    """Answers control requests about a Script, a Journal and Stats."""
+    """Answers control requests about a Script, a Journal, Stats and Holds."""
 
-    def __init__(self, script, journal, stats):
+    def __init__(self, script, journal, stats, holds):
         self._script = script
         self._journal = journal
         self._stats = stats
+        self._holds = holds
         self._routes = {
             ("POST", "script"): self._add_script, ("GET", "script"): self._show_script, ("POST", "reset"): self._reset,
-            ("GET", "stats"): self._show_stats, ("GET", "requests"): self._requests, ("GET", "log"): self._log}
+            ("POST", "release"): self._release, ("GET", "stats"): self._show_stats,
+            ("GET", "requests"): self._requests, ("GET", "log"): self._log}
 
     def answer(self, request):
         """The Response to a request below PREFIX."""
@@ -47,6 +50,9 @@ class Control:
         self._journal.reset()
         self._stats.reset()
         return json_response(200, {})
+
+    def _release(self, _request):
+        return json_response(200, {"released": self._holds.release()})
 
     def _show_stats(self, _request):
         return json_response(200, self._stats.as_dict())

@@ -48,11 +48,13 @@ class Provider:
     def requests(self, since=0):
         return self.control(f"requests?since={since}")["requests"]
 
-    def client(self, port="http", **options):
-        """The official client, which keeps its connections until close_clients."""
+    def url(self, base, port="http"):
         scheme = "https" if port.startswith("https") else "http"
-        client = openai.OpenAI(base_url=f"{scheme}://localhost:{self.ports[port]}/v1", api_key=KEY, max_retries=0,
-                               timeout=5, **options)
+        return f"{scheme}://localhost:{self.ports[port]}{base}"
+
+    def client(self, port="http", base="/v1", **options):
+        """The official client, which keeps its connections until close_clients."""
+        client = openai.OpenAI(base_url=self.url(base, port), api_key=KEY, max_retries=0, timeout=5, **options)
         self._clients.append(client)
         return client
 
@@ -69,6 +71,12 @@ class Provider:
         with socket.create_connection(("127.0.0.1", self.ports[port]), timeout=5) as plain, wrap(plain) as sock:
             sock.sendall(head + payload)
             yield sock
+
+
+def sse_data(body):
+    """The values of a stream's data lines, text where they are no JSON objects."""
+    lines = [line.removeprefix(b"data: ") for line in body.split(b"\n") if line.startswith(b"data: ")]
+    return [json.loads(line) if line.startswith(b"{") else line.decode() for line in lines]
 
 
 def exchange(connection, method, path, body=None, headers=None, raw=None):

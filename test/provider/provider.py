@@ -17,8 +17,9 @@ from pathlib import Path
 
 import certificates
 from behaviours import Script
-from endpoints import Endpoints, KEY_PREFIX
+from formats import Formats
 from journal import Journal
+from keys import KEY_PREFIX, Keys
 from server import Server, listen
 
 
@@ -80,7 +81,7 @@ async def _run(arguments):
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     journal = Journal(arguments.log.open("a") if arguments.log else None)
-    server = Server(Endpoints(arguments.api_key), Script(), journal)
+    server = Server(Formats(Keys(arguments.api_key)), Script(), journal)
     listeners = _listeners(arguments)
     accepting = [loop.create_task(server.accept(listener, tls)) for listener, tls in listeners.values()]
     _write_ports(arguments.port_file, listeners)

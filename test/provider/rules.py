@@ -39,6 +39,21 @@ def text_of(message):
     return "\n".join(part.get("text") or "" for part in content or [])
 
 
+def is_json_schema(value):
+    """Whether a value has the form of a JSON schema, as far as the simulator reads schemas."""
+    if not isinstance(value, dict):
+        return isinstance(value, bool)
+    maps = [value[keyword] for keyword in ("properties", "$defs", "definitions") if keyword in value]
+    lists = [value[keyword] for keyword in ("anyOf", "allOf", "oneOf") if keyword in value]
+    kinds = value.get("type", "object") if isinstance(value.get("type"), list) else [value.get("type", "object")]
+    return (all(isinstance(each, dict) and all(map(is_json_schema, each.values())) for each in maps)
+            and all(isinstance(each, list) and each and all(map(is_json_schema, each)) for each in lists)
+            and is_json_schema(value.get("items", True))
+            and bool(kinds) and all(isinstance(kind, str) for kind in kinds)
+            and isinstance(value.get("enum", ["any"]), list) and value.get("enum") != []
+            and isinstance(value.get("minItems", 0), int))
+
+
 # Rules for every dialect --------------------------------------------------------------------------------------------
 
 def has_messages(body):
@@ -175,12 +190,6 @@ def stream_options_need_stream(body):
     if body.get("stream_options") is not None and not body.get("stream"):
         raise Refusal("The 'stream_options' parameter is only allowed when 'stream' is enabled.",
                       param="stream_options")
-
-
-def answers_whole(body):
-    """The simulator sends whole answers only; the event stream's place is endpoints.py."""
-    if body.get("stream"):
-        raise unsupported_value("stream", "true", "The simulated provider answers in one piece.")
 
 
 def images_are_addressed(body):
@@ -360,3 +369,13 @@ def huggingface_image_detail(body):
             if "detail" in part.get("image_url", {}):
                 raise Refusal("Unknown parameter: 'detail' of an image.", code="unknown_parameter",
                               param=f"messages[{place}].content")
+
+
+def xai_reasoning(body):
+    """Reasoning models take neither penalties nor stop sequences."""
+    if not re.match(r"grok-(4|code|3-mini)", body["model"]) or "non-reasoning" in body["model"]:
+        return
+    for name, told in {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty",
+                       "stop": "stop"}.items():
+        if body.get(name) is not None:
+            raise Refusal(f"Argument not supported on this model: {told}", param=name)

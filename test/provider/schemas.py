@@ -1,9 +1,10 @@
 """Request schemas made from the vendors' own SDK types.
 
-The SDKs describe a request as TypedDicts for type checkers; at run time they let anything pass. `strict` rebuilds
-such a type so that pydantic refuses unknown members at every depth, checks sequences at once (pydantic checks an
-Iterable only when it is read) and picks the member of a union by its `role` or `type`, which gives errors that
-point at one place. Values are compared in pydantic's strict mode: "1" is no number and 1.0 no integer.
+The SDKs describe a request as TypedDicts for type checkers or as pydantic models that allow anything more; at run
+time they let anything pass. `strict` rebuilds such a type so that pydantic refuses unknown members at every depth,
+checks sequences at once (pydantic checks an Iterable only when it is read), closes enumerations that the SDK leaves
+open, and picks the member of a union by its `role` or `type`, which gives errors that point at one place. Values are
+compared in pydantic's strict mode: "1" is no number and 1.0 no integer.
 """
 
 import collections.abc
@@ -13,7 +14,7 @@ import operator
 import types
 from typing import Annotated, Any, List, Literal, Union, get_args, get_origin
 
-from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
 from typing_extensions import (NotRequired, Required, TypeAliasType, TypedDict, get_type_hints, is_typeddict)
 
 from refusals import Refusal
@@ -22,10 +23,15 @@ _FORBID = ConfigDict(extra="forbid")
 
 
 class StrictTypes:
-    """Rebuilds types. `renamed` maps members whose TypedDict name is not the name on the wire."""
+    """Rebuilds types.
 
-    def __init__(self, renamed=None):
+    `renamed` maps members whose TypedDict name is not the name on the wire; unions lose the types in `python_only`,
+    which the SDK takes from its callers and sends as another member of the union.
+    """
+
+    def __init__(self, renamed=None, python_only=()):
         self._renamed = renamed or {}
+        self._python_only = python_only
         self._built = {}
 
     def strict(self, tp):
@@ -36,13 +42,19 @@ class StrictTypes:
             if tp not in self._built:
                 self._built[tp] = self.record(tp.__name__, self.members(tp))
             return self._built[tp]
+        if isinstance(tp, type) and issubclass(tp, BaseModel):
+            if tp not in self._built:
+                self._built[tp] = self.record(tp.__name__, self._fields(tp))
+            return self._built[tp]
         origin, args = get_origin(tp), get_args(tp)
+        if origin is Annotated:
+            return self.strict(args[0])
         if isinstance(origin, TypeAliasType):
             return self.strict(origin.__value__[args])
         if origin in (Required, NotRequired):
             return self.strict(args[0])
         if origin in (Union, types.UnionType):
-            return self._union([self.strict(arg) for arg in args])
+            return self._union([self.strict(arg) for arg in args if arg is not Any and not self._is_python_only(arg)])
         if origin in (list, collections.abc.Iterable, collections.abc.Sequence):
             return List[self.strict(args[0])]
         if origin is dict:
@@ -62,6 +74,21 @@ class StrictTypes:
             members[self._renamed.get(name, name)] = marker[self.strict(hint)]
         return members
 
+    def _is_python_only(self, tp):
+        """Whether a type, or every member of a union, is one that is not on the wire."""
+        origin, args = get_origin(tp), get_args(tp)
+        if origin is Annotated:
+            return self._is_python_only(args[0])
+        if origin is Union:
+            return all(map(self._is_python_only, args))
+        plain = origin or tp
+        return isinstance(plain, type) and issubclass(plain, self._python_only)
+
+    def _fields(self, model):
+        """The members of a pydantic model, likewise; a literal is required even where the SDK gives it a default."""
+        return {name: (Required if field.is_required() or get_origin(field.annotation) is Literal else NotRequired)
+                [self.strict(field.annotation)] for name, field in model.model_fields.items()}
+
     @staticmethod
     def record(name, members):
         """A TypedDict of these members that forbids all others."""
@@ -71,30 +98,33 @@ class StrictTypes:
 
     @staticmethod
     def _union(members):
-        """A union, told apart by `role` or `type` where all of its records have a literal one."""
+        """A union, told apart by `role` or `type` where all of its records have a literal one, one of them unsaid."""
         records = [member for member in members if is_typeddict(member)]
         others = [member for member in members if not is_typeddict(member)]
         for key in ("role", "type"):
             literals = [_literals_of(record, key) for record in records]
-            if len(records) > 1 and all(literals):
+            unsaid = [names[0] for record, names in zip(records, literals)
+                      if names and key not in record.__required_keys__]
+            if len(records) > 1 and all(literals) and len(unsaid) < 2:
                 tagged = [Annotated[record, Tag(f"<{literal}>")]
                           for record, names in zip(records, literals) for literal in names]
-                choice = Annotated[Union[tuple(tagged)], Discriminator(_tag_reader(key))]
+                choice = Annotated[Union[tuple(tagged)], Discriminator(_tag_reader(key, *unsaid))]
                 return Union[tuple([choice] + others)]
         return Union[tuple(members)]
 
 
 def _literals_of(record, key):
+    """The literals of a member's type, which may also be null."""
     hint = get_type_hints(record).get(key)
-    return get_args(hint) if get_origin(hint) is Literal else ()
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if get_origin(hint) is Union else [hint]
+    return get_args(kinds[0]) if len(kinds) == 1 and get_origin(kinds[0]) is Literal else ()
 
 
-def _tag_reader(key):
+def _tag_reader(key, unsaid=None):
     """Angle brackets keep a tag from being mistaken for a member's name in an error's location."""
     def read(value):
-        if not isinstance(value, dict) or key not in value:
-            return None
-        return f"<{value[key]}>"
+        name = value.get(key, unsaid) if isinstance(value, dict) else None
+        return None if name is None else f"<{name}>"
     return read
 
 

@@ -9,10 +9,9 @@ import itertools
 import socket
 from dataclasses import dataclass, field
 
-import dialects
 import delivery
 from control import PREFIX, Control
-from endpoints import json_response
+from holds import Holds
 from wire import BadRequest, ClientGone, Connection, reset_on_close
 
 
@@ -47,14 +46,15 @@ class Stats:
 
 
 class Server:
-    """Serves `endpoints` to all listening sockets that it is given."""
+    """Serves `formats` to all listening sockets that it is given."""
 
-    def __init__(self, endpoints, script, journal):
-        self._endpoints = endpoints
+    def __init__(self, formats, script, journal):
+        self._formats = formats
         self._script = script
         self._journal = journal
         self._stats = Stats()
-        self._control = Control(script, journal, self._stats)
+        self._holds = Holds()
+        self._control = Control(script, journal, self._stats, self._holds)
         self._numbers = itertools.count(1)
         self._tasks = set()
 
@@ -109,14 +109,14 @@ class Server:
     async def _exchange(self, connection, request):
         """One request of a provider's client; True if the connection can be used again."""
         entry = self._journal.open_entry(connection, request)
-        body = entry["body"]
-        behaviour = self._script.take_for_request(body.get("model") if isinstance(body, dict) else None, request.path)
+        behaviour = self._script.take_for_request(self._formats.model_of(request, entry["body"]), request.path)
         entry["behaviour"] = behaviour.as_dict()
         self._stats.request_began()
         ended = "client gone"
         try:
             response = self._respond(request, behaviour, entry)
-            reusable = await delivery.deliver(connection, response, behaviour)
+            reusable = await delivery.deliver(connection, response, behaviour, self._holds,
+                                              lambda count: entry.update(events=count))
             ended = "answered" if reusable or behaviour.close == "after_answer" else "broken off"
             return reusable
         finally:
@@ -125,14 +125,8 @@ class Server:
 
     def _respond(self, request, behaviour, entry):
         """The response to a request, noted in its journal entry."""
-        dialect, path = dialects.find(request.path)
-        if dialect is None:
-            entry["status"] = 404
-            return json_response(404, {"error": {"message": f"Invalid URL ({request.method} {request.path})",
-                                                 "type": "invalid_request_error", "param": None, "code": None}})
-        outcome = self._endpoints.answer(dialect, path, request, behaviour, entry["number"])
-        entry.update(dialect=dialect.name, status=outcome.response.status, refused=outcome.refused,
-                     ignored=outcome.ignored)
+        dialect, outcome = self._formats.answer(request, behaviour, entry["number"])
+        entry.update(dialect=dialect, status=outcome.response.status, refused=outcome.refused, ignored=outcome.ignored)
         return outcome.response
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import vendor_types
 from harness import CALL, HELLO, TOOL
 
 
@@ -97,7 +98,6 @@ REFUSED = {
     "long safety identifier": ({"safety_identifier": "s" * 65}, "string_above_max_length", "safety_identifier"),
     "large bias": ({"logit_bias": {"1": 101}}, "invalid_value", "logit_bias"),
     "stream options without stream": ({"stream_options": {"include_usage": True}}, None, "stream_options"),
-    "stream": ({"stream": True}, "unsupported_value", "stream"),
 }
 
 
@@ -153,7 +153,12 @@ def test_unknown_paths_and_methods_are_404(provider):
     ("/mistral/v1", {"tools": [named_tool("f")]}, 422), ("/mistral/v1", {"reasoning_effort": "low"}, 422),
     ("/huggingface/v1", {"stop": ["a", "b", "c", "d", "e"]}, 400),
     ("/huggingface/v1", {"user": "u"}, 400), ("/huggingface/v1", {"stop": "a"}, 400),
-    ("/huggingface/v1", {"top_logprobs": 6, "logprobs": True}, 400), ("/huggingface/v1", {"n": 1}, 400)])
+    ("/huggingface/v1", {"top_logprobs": 6, "logprobs": True}, 400), ("/huggingface/v1", {"n": 1}, 400),
+    ("/groq/openai/v1", {"messages": [*HELLO, {"role": "assistant", "content": "a", "refusal": "b"}, *HELLO]}, 400),
+    ("/groq/openai/v1", {"logprobs": True}, 400), ("/groq/openai/v1", {"store": True}, 400),
+    ("/openrouter/api/v1", {"reasoning": {"effort": "heroic"}}, 400), ("/openrouter/api/v1", {"stop": 5}, 400),
+    ("/together/v1", {"reasoning": {"enabled": "yes"}}, 422), ("/together/v1", {"reasoning_effort": "none"}, 422),
+    ("/huggingface/v1", {"tools": [named_tool("f")]}, 400), ("/huggingface/v1", {"tool_choice": "any"}, 400)])
 def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
     assert provider.chat(body, base)[0] == status
     assert provider.requests()[0]["refused"]["status"] == status
@@ -162,6 +167,7 @@ def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
 @pytest.mark.parametrize("base, body", [
     ("/openai/v1", {}), ("/together/v1", {"stop": ["a"], "logprobs": 3, "top_k": 4, "max_tokens": 50}),
     ("/openrouter/api/v1", {"messages": [{"role": "developer", "content": "a"}], "top_k": 3, "max_tokens": 50}),
+    ("/openrouter/api/v1", {"reasoning": {"enabled": True, "max_tokens": 100}, "provider": {"order": ["a"]}}),
     ("/groq/openai/v1", {"max_completion_tokens": 50, "reasoning_format": "parsed", "seed": 1, "user": "u"}),
     ("/mistral/v1", {"stop": ["a", "b", "c", "d", "e"]}),
     ("/mistral/v1", {"random_seed": 1, "max_tokens": 50, "tool_choice": "any", "tools": [TOOL], "n": 2,
@@ -171,6 +177,11 @@ def test_each_dialect_is_strict_in_its_way(provider, base, body, status):
 def test_each_dialect_accepts_its_own(provider, base, body):
     status, _headers, answer = provider.chat(body, base)
     assert (status, provider.requests()[0]["ignored"]) == (200, []), answer
+
+
+def test_what_a_vendors_types_lack_is_ignored_where_the_api_ignores_it(provider):
+    status, _headers, _answer = provider.chat({"reasoning": {"enabled": True, "effort": "low"}}, "/together/v1")
+    assert (status, provider.requests()[0]["ignored"]) == (200, ["reasoning.effort"])
 
 
 @pytest.mark.parametrize("base", ["/together/v1", "/openrouter/api/v1"])
@@ -202,3 +213,11 @@ def test_model_lists_have_each_dialects_shape(provider):
     assert provider.call("GET", "/openrouter/api/v1/models", headers={})[2]["data"][0]["pricing"]
     assert provider.call("GET", "/huggingface/v1/models", headers={})[2]["data"][0]["providers"]
     assert provider.call("GET", "/mistral/v1/models", headers={})[2] == {"detail": "Unauthorized"}
+
+
+@pytest.mark.parametrize("member, value", [("colour", 1), ("created", "now"), ("choices", None)])
+def test_the_simulator_cannot_give_an_answer_that_the_vendors_types_lack(provider, member, value):
+    answer = provider.chat(base="/groq/openai/v1")[2]
+    assert vendor_types.checked(vendor_types.GROQ.completion, answer) is answer
+    with pytest.raises(ValueError, match=member):
+        vendor_types.checked(vendor_types.GROQ.completion, {**answer, member: value})

@@ -8,6 +8,7 @@ import asyncio
 import socket
 import struct
 from dataclasses import dataclass, field
+from typing import Optional
 from urllib.parse import parse_qs, urlsplit
 
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed",
@@ -46,11 +47,15 @@ class Request:
 
 @dataclass
 class Response:
-    """One answer before it is sent. Content-Length is added on sending."""
+    """One answer before it is sent. Content-Length is added on sending.
+
+    With `pieces` the body is an event stream of them, and `body` is not looked at.
+    """
 
     status: int
     body: bytes
     headers: list = field(default_factory=lambda: [("Content-Type", "application/json")])
+    pieces: Optional[list] = None
 
     def head(self, extra):
         lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Simulated')}"]
@@ -158,6 +163,17 @@ class Connection(asyncio.Protocol):
         except asyncio.TimeoutError:
             return
         raise ClientGone
+
+    async def wait_for(self, event):
+        """Waits for an asyncio.Event; raises ClientGone as soon as the client is gone."""
+        waits = [asyncio.ensure_future(each.wait()) for each in (event, self.gone)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self.gone.is_set():
+            raise ClientGone
 
     async def hang(self):
         """Waits for as long as the client does."""
