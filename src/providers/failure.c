@@ -123,10 +123,24 @@ static const Sign signs[] = {
 	{ MESSAGE(400, 428, "`inputs` tokens + `max_new_tokens` must be", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE(400, 428, "please reduce the length", OUTCOME_CONTEXT_TOO_LONG) },
 
+	/* Replicate: the error of a prediction that failed comes with a good status. */
+	{ MESSAGE(200, 299, "prompttoolong", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "exceeds maximum input length", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "maximum context length", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "context window", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "prompt is too long", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "input is too long", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE_AND(200, 299, "input token count", "exceeds the maximum number of tokens",
+				  OUTCOME_CONTEXT_TOO_LONG) },
+
 	/* Refused for its content. */
 	{ CODE("content_policy_violation", OUTCOME_FILTERED) },
 	{ CODE("content_filter", OUTCOME_FILTERED) },
 	{ CODE("refusal", OUTCOME_FILTERED) },
+	{ MESSAGE(200, 299, "flagged as sensitive", OUTCOME_FILTERED) }, /* Replicate */
+	{ MESSAGE(200, 299, "(e005)", OUTCOME_FILTERED) },
+	{ MESSAGE(200, 299, "e005:", OUTCOME_FILTERED) },
+	{ MESSAGE(200, 299, "code: e005", OUTCOME_FILTERED) },
 	{ MESSAGE(400, 428, "violating our usage policy", OUTCOME_FILTERED) },
 	{ MESSAGE(400, 428, "blocked by guardrail", OUTCOME_FILTERED) },
 

@@ -6,11 +6,13 @@
 
 #include "providers/cohere.h"
 #include "providers/openai.h"
+#include "providers/replicate.h"
 #include "utils/formatting.h"
 
 static const ApiFormat *const api_formats[] = {
 	&openai_format,
 	&cohere_format,
+	&replicate_format,
 };
 
 const ApiFormat *

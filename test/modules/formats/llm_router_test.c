@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "providers/provider.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 PG_MODULE_MAGIC;
@@ -396,12 +397,13 @@ test_stream(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
-/* Read one of test_exchange's answers: {"status", "body"}, or {"events": text}. */
+/* Read one of test_exchange's answers: {"status", "body"}, {"events": text} or {"bytes": bytea}. */
 static void
 read_step(Exchange *exchange, JsonbContainer *step, ProviderReply *reply)
 {
 	WireResponse   wire = { .status = 200, .body = "", .received_at = TEST_TIME };
 	char		  *events = json_member_string(step, "events");
+	char		  *bytes = json_member_string(step, "bytes");
 	JsonbValue	  *body = json_member(step, "body");
 	int64		   status;
 	StringInfoData text;
@@ -411,14 +413,20 @@ read_step(Exchange *exchange, JsonbContainer *step, ProviderReply *reply)
 	provider_reply_init(reply);
 	initStringInfo(&text);
 	if (events)
-	{
 		encoding_append_as_utf8(&text, events, strlen(events));
-		if (!exchange_read_stream(exchange, &wire, text.data, text.len, true, 1024 * 1024, reply))
-			elog(ERROR, "the stream did not end");
-		return;
+	else if (bytes)
+	{
+		bytea *decoded = DatumGetByteaPP(DirectFunctionCall1(byteain, CStringGetDatum(bytes)));
+
+		appendBinaryStringInfo(&text, VARDATA_ANY(decoded), VARSIZE_ANY_EXHDR(decoded));
 	}
-	if (body)
+	else if (body)
 		json_append_value(&text, body);
+	if ((events || bytes) &&
+		!exchange_read_stream(exchange, &wire, text.data, text.len, true, 1024 * 1024, reply))
+		elog(ERROR, "the stream did not end");
+	if (events || bytes)
+		return;
 	wire.body = text.data;
 	wire.body_length = text.len;
 	exchange->format->parse_chat(exchange, &wire, reply);
@@ -452,6 +460,8 @@ test_exchange(PG_FUNCTION_ARGS)
 		Datum			 value;
 		bool			 is_null = false;
 
+		if (json_value_object(&step) == NULL)
+			elog(ERROR, "an answer is no object");
 		read_step(exchange, json_value_object(&step), &reply);
 		while ((chunk = answer_take_chunk(exchange->answer)) != NULL)
 		{
