@@ -11,7 +11,7 @@ DECLARE
 	members CONSTANT text[] := ARRAY[
 		'max_tokens_field', 'developer_role', 'reasoning_models', 'rename', 'drop', 'only', 'drop_message_fields',
 		'keep_message_fields', 'max_temperature', 'stop_as_array', 'logprobs_as_integer', 'tool_call_id_length',
-		'reasoning_efforts', 'image_detail', 'max_n', 'max_top_logprobs', 'stream_usage', 'headers', 'query'];
+		'reasoning_efforts', 'image_detail', 'max_n', 'max_top_logprobs', 'stream_usage', 'mark_prefix', 'headers', 'query'];
 	member	text;
 	value	jsonb;
 	-- what the member must be, if it is not
@@ -35,7 +35,7 @@ BEGIN
 				THEN '"max_tokens" or "max_completion_tokens"'
 			WHEN member = 'developer_role' AND value NOT IN ('"keep"', '"system"')
 				THEN '"keep" or "system"'
-			WHEN member IN ('reasoning_models', 'stop_as_array', 'logprobs_as_integer', 'image_detail', 'stream_usage')
+			WHEN member IN ('reasoning_models', 'stop_as_array', 'logprobs_as_integer', 'image_detail', 'stream_usage', 'mark_prefix')
 				AND jsonb_typeof(value) <> 'boolean'
 				THEN 'true or false'
 			WHEN member IN ('drop', 'only', 'drop_message_fields', 'keep_message_fields', 'reasoning_efforts')
@@ -166,7 +166,8 @@ COMMENT ON COLUMN llm_providers.request_rules IS
 	'drop_message_fields (members removed from messages), keep_message_fields (members of answers left in messages), '
 	'max_temperature, stop_as_array, logprobs_as_integer, tool_call_id_length, reasoning_efforts (accepted values), '
 	'image_detail (false: removed), max_n (largest n), max_top_logprobs (largest top_logprobs), '
-	'stream_usage (false: do not ask for usage in streams), headers (object: constant extra headers), '
+	'stream_usage (false: do not ask for usage in streams), '
+	'mark_prefix (true: a last message of the assistant gets "prefix": true), headers (object: constant extra headers), '
 	'query (object: constant parameters of the URL, such as Azure''s api-version).';
 COMMENT ON COLUMN llm_providers.enabled IS 'Whether requests may be sent to this provider.';
 COMMENT ON COLUMN llm_providers.health_status IS 'Result of the latest checks: unknown, healthy, degraded or down.';

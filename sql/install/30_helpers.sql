@@ -33,7 +33,14 @@ RETURNS integer
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
 	INSERT INTO llm_providers (name, display_name, base_url, check_path, api_format, auth_type)
-	VALUES (name, name, base_url, CASE api_format WHEN 'openai' THEN '/models' END, api_format, auth_type)
+	VALUES (name, name, base_url,
+			CASE api_format
+				WHEN 'openai' THEN '/models'
+				WHEN 'anthropic' THEN '/v1/models?limit=1'
+				WHEN 'google' THEN '/v1beta/models?pageSize=1'
+				WHEN 'cohere' THEN '/v1/models?page_size=1'
+				WHEN 'replicate' THEN '/account'
+			END, api_format, auth_type)
 	RETURNING id;
 END;
 COMMENT ON FUNCTION llm_provider_add(text, text, text, text) IS

@@ -101,6 +101,20 @@ has_prefix(const JsonbValue *value, const char *prefix)
 		   pg_strncasecmp(value->val.string.val, prefix, length) == 0;
 }
 
+/* data:image/png;base64,… (RFC 2397), the one form that every provider takes. */
+static bool
+is_image_data(const JsonbValue *url)
+{
+	const char *data = url->val.string.val;
+	const char *comma = memchr(data, ',', url->val.string.len);
+	const char *encoding = ";base64";
+
+	return has_prefix(url, "data:image/") && comma &&
+		   comma + 1 < data + url->val.string.len &&
+		   comma - data > (ptrdiff_t) (strlen("data:image/") + strlen(encoding)) &&
+		   pg_strncasecmp(comma - strlen(encoding), encoding, strlen(encoding)) == 0;
+}
+
 static bool
 check_image_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 {
@@ -115,10 +129,9 @@ check_image_part(JsonbContainer *part, const FieldPath *path, LlmError *error)
 	if (!field_require_object(part, "image_url", path, &image, error) ||
 		!field_require_string(image, "url", &member, &url, error))
 		return false;
-	if (!has_prefix(url, "https://") && !has_prefix(url, "http://") &&
-		!has_prefix(url, "data:image/"))
+	if (!has_prefix(url, "https://") && !has_prefix(url, "http://") && !is_image_data(url))
 		return field_invalid(error, &url_path,
-							 "must be an http or https URL, or a data URL of an image");
+							 "must be an http or https URL, or a data URL of an image in base64");
 	detail = json_member(image, "detail");
 	return detail == NULL || field_check(&detail_rule, detail, &detail_path, error);
 }

@@ -236,8 +236,10 @@ append_attempt(StringInfo text, int number, const Attempt *attempt)
 }
 
 static const char *
-hint_for(int sqlstate)
+hint_for(int sqlstate, Outcome last)
 {
+	if (last == OUTCOME_UNSUPPORTED)
+		return "Leave out what it cannot be asked, or add models that can to llm_routing_rules.";
 	switch (sqlstate)
 	{
 		case ERRCODE_LLM_TIMEOUT:
@@ -260,7 +262,7 @@ attempts_error(const Attempts *attempts, const pg_uuid_t *request_id, LlmError *
 	const Attempt *last = llast(attempts->list);
 	int			   count = attempts_count(attempts);
 	int			   sqlstate = attempts_sqlstate(attempts);
-	const char	  *hint = hint_for(sqlstate);
+	const char	  *hint = hint_for(sqlstate, last->outcome);
 	StringInfoData detail;
 
 	initStringInfo(&detail);

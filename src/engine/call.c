@@ -37,11 +37,13 @@
 #include "state/admission.h"
 #include "state/caller.h"
 #include "state/catalog.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 static dlist_head live_calls = DLIST_STATIC_INIT(live_calls);
 static bool		  owner_callback_registered;
+static bool		  exit_callback_registered;
 
 static CallSummary last_call;
 static bool		   has_last_call;
@@ -136,6 +138,14 @@ call_owner_released(ResourceReleasePhase phase, bool is_commit,
 		if (call->owner == CurrentResourceOwner)
 			call_end(call);
 	}
+}
+
+/* The process exits: before the ledger ends what is open, with what it knows. */
+static void
+end_live_calls(int code, Datum arg)
+{
+	while (!dlist_is_empty(&live_calls))
+		call_end(dlist_head_element(Call, node, &live_calls));
 }
 
 static Call *
@@ -397,6 +407,10 @@ step_reserve(Call *call)
 	{
 		call->reserved = true;
 		call->state = CALL_TRANSFER;
+		/* After the ledger's own callback was registered: the last one runs first. */
+		if (!exit_callback_registered)
+			before_shmem_exit(end_live_calls, 0);
+		exit_callback_registered = true;
 		if (!attempt_start(call))
 			attempt_finish(call);
 	}

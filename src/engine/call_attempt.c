@@ -179,6 +179,7 @@ attempt_send(Call *call, WireRequest *wire)
 	HttpLimits limits = attempt_limits(call);
 
 	call->attempt_open = true;
+	call->may_stream = wire->streams;
 	call->transfer = http_start(wire, &limits);
 	wire_request_wipe(wire);
 }
@@ -363,7 +364,7 @@ note_received(Call *call)
 	const Exchange *exchange = call->exchange;
 	TokenUsage		received = exchange->usage;
 
-	if (!call->request->streams || !answer_has_substance(exchange->answer))
+	if (!call->may_stream || !answer_has_substance(exchange->answer))
 		return;
 	call->received_estimated = !received.known;
 	if (!received.known)
@@ -492,7 +493,7 @@ look_at_head(Call *call)
 static bool
 advance_transfer(Call *call)
 {
-	if (call->request->streams)
+	if (call->may_stream)
 		look_at_head(call);
 	if (call->streaming)
 		return advance_stream(call);

@@ -75,8 +75,9 @@ struct Call
 	LlmError	  key_error;	 /* of OUTCOME_UNUSABLE_KEY; in attempt_context */
 	bool		  may_have_cost; /* the last attempt, though it failed */
 
-	/* Of an answer that streams */
-	bool	   streaming;	/* the transfer's body is an event stream */
+	/* Of an answer that streams; some do although the caller wants it whole */
+	bool	   may_stream;	/* the transfer asked for an event stream */
+	bool	   streaming;	/* the transfer's body is one */
 	bool	   stream_over; /* its end has been read; the connection's may follow */
 	int64	   progress_ms; /* when its last bytes came, or its end was read */
 	bool	   handed_out;	/* the caller has a chunk: no other attempt any more */

@@ -113,6 +113,7 @@ read_part(const JsonbValue *value, MessagePart *part)
 		part->text = slice_of(value);
 		return;
 	}
+	part->object = object;
 	image = json_member_object(object, "image_url");
 	audio = json_member_object(object, "input_audio");
 	file = json_member_object(object, "file");

@@ -53,6 +53,8 @@ typedef struct MessagePart
 	Slice	 file_name; /* of a file */
 	Slice	 file_id;	/* of a file that the provider has */
 	Slice	 format;	/* of audio: "wav", "mp3" */
+
+	JsonbContainer *object; /* the part as given, for members of one provider; or NULL */
 } MessagePart;
 
 typedef struct PartWalk

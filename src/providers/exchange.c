@@ -50,26 +50,29 @@ read_events(Exchange *exchange, const WireResponse *wire, MemoryContext event_co
 
 bool
 exchange_read_stream(Exchange *exchange, const WireResponse *wire, const char *bytes,
-					 size_t length, bool at_end, size_t max_event_bytes, ProviderReply *reply)
+					 size_t length, bool at_end, size_t max_bytes, ProviderReply *reply)
 {
 	MemoryContext previous = MemoryContextSwitchTo(exchange->context);
 	bool		  ended;
 
 	if (exchange->events == NULL)
 	{
-		exchange->events = sse_create(max_event_bytes);
+		exchange->events = sse_create(max_bytes);
 		exchange->event_context = AllocSetContextCreate(exchange->context, "llm_router event",
 														ALLOCSET_DEFAULT_SIZES);
 	}
+	exchange->bytes_read += length;
 	sse_feed(exchange->events, bytes, length);
 	if (at_end)
 		sse_end(exchange->events);
 
 	MemoryContextSwitchTo(exchange->event_context);
 	ended = read_events(exchange, wire, exchange->event_context, reply);
-	if (!ended && sse_overflowed(exchange->events))
+	if (!ended && (sse_overflowed(exchange->events) ||
+				   (!exchange->request->streams && exchange->bytes_read > max_bytes)))
 	{
-		failure_protocol("an event of the stream is larger than llm_router.max_response_size", reply);
+		failure_protocol("the answer, or an event of it, is larger than llm_router.max_response_size",
+						 reply);
 		ended = true;
 	}
 	if (!ended && at_end)

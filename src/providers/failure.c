@@ -63,6 +63,7 @@ static const Sign signs[] = {
 	{ CODE("invalid_api_key", OUTCOME_BAD_KEY) },
 	{ CODE("authentication", OUTCOME_BAD_KEY) },
 	{ CODE("authentication_error", OUTCOME_BAD_KEY) },
+	{ MESSAGE(400, 400, "incorrect api key", OUTCOME_BAD_KEY) }, /* xAI */
 
 	/* No credit, except OpenRouter's limit on requests in flight. */
 	{ CODE_AT(402, 402, "openrouter_in_flight_budget", OUTCOME_RATE_LIMITED) },
@@ -75,6 +76,8 @@ static const Sign signs[] = {
 	{ MESSAGE(400, 499, "credit balance is too low", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "exceeded your monthly included credits", OUTCOME_QUOTA) },
 	{ MESSAGE_AND(429, 429, "trial key", "month", OUTCOME_QUOTA) }, /* Cohere */
+	{ MESSAGE(400, 499, "reached your specified api usage limits", OUTCOME_QUOTA) },
+	{ MESSAGE(400, 499, "spend limit", OUTCOME_QUOTA) },
 
 	/* One request is larger than the account may send in a minute. */
 	{ MESSAGE(429, 429, "request too large", OUTCOME_TOO_LARGE) },
@@ -291,6 +294,7 @@ find_message(JsonbContainer *body, JsonbContainer *error)
 	static const char *const members[] = { "error", "message" };
 	JsonbContainer			*nested = json_member_object(body, "message");
 	JsonbContainer			*errors = json_member_array(body, "errors");
+	JsonbContainer			*groq = json_member_object(body, "x_groq");
 	char					*message = error ? json_member_string(error, "message") : NULL;
 
 	for (int i = 0; message == NULL && i < (int) lengthof(members); i++)
@@ -301,6 +305,8 @@ find_message(JsonbContainer *body, JsonbContainer *error)
 		message = message_of_details(body);
 	if (message == NULL)
 		message = json_member_string(body, "title");
+	if (message == NULL && groq)
+		message = json_member_string(groq, "error");
 	if (message == NULL && errors && JsonContainerSize(errors) > 0)
 	{
 		JsonbContainer *first = json_value_object(getIthJsonbValueFromContainer(errors, 0));

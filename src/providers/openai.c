@@ -94,10 +94,20 @@ any_choice_failed(JsonbContainer *body)
 	return false;
 }
 
+/* Groq says in a place of its own why a stream stops. */
+static bool
+has_groq_error(JsonbContainer *body)
+{
+	JsonbContainer *groq = json_member_object(body, "x_groq");
+
+	return groq && json_value_filled(json_member(groq, "error"));
+}
+
 bool
 openai_is_failure(JsonbContainer *body)
 {
-	return json_value_given(json_member(body, "error")) || any_choice_failed(body);
+	return json_value_given(json_member(body, "error")) || has_groq_error(body) ||
+		   any_choice_failed(body);
 }
 
 static void

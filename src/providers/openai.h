@@ -31,7 +31,8 @@ typedef struct OpenAiRules
 	bool			stop_as_array;
 	bool			logprobs_as_integer;
 	bool			drops_image_detail;
-	bool			asks_for_usage; /* in streams, by stream_options */
+	bool			marks_prefix;		 /* a last message of the assistant has "prefix": true */
+	bool			asks_for_usage;		 /* in streams, by stream_options */
 	int				tool_call_id_length; /* exactly so many letters and digits; 0: any */
 	int				max_n;				 /* 0: any */
 	int				max_top_logprobs;	 /* 0: any */
@@ -56,7 +57,8 @@ extern OpenAiModelTraits openai_model_traits(const char *model);
 /* openai_request.c: the body of a chat request, one JSON object in UTF-8. */
 extern void openai_append_chat(WireRequest *wire, const Exchange *exchange);
 
-/* openai_messages.c: the messages array inside it. */
+/* openai_messages.c: the messages array inside it, and the tools. */
+extern void openai_append_tools(StringInfo body, JsonbContainer *tools);
 extern void openai_append_messages(StringInfo body, const OpenAiRules *rules,
 								   bool developer_to_system, JsonbContainer *messages);
 

@@ -1,7 +1,7 @@
 /*
  * openai_messages.c
- *		Writing the conversation, as far as a provider wants it otherwise than
- *		OpenAI does.
+ *		Writing the conversation and the tools, as far as a provider wants them
+ *		otherwise than OpenAI does.
  */
 #include "chat/json.h"
 #include "common/hashfn.h"
@@ -194,7 +194,7 @@ refusal_as_content(MessageWriter *writer, JsonbContainer *message)
 }
 
 static void
-append_message(MessageWriter *writer, JsonbContainer *message)
+append_message(MessageWriter *writer, JsonbContainer *message, bool is_last)
 {
 	JsonbIterator *iterator = json_iterate(message);
 	JsonbValue	  *refusal = refusal_as_content(writer, message);
@@ -228,7 +228,69 @@ append_message(MessageWriter *writer, JsonbContainer *message)
 		else
 			json_append_value(writer->body, &value);
 	}
+	/* The beginning of the answer, which Mistral otherwise refuses. */
+	if (is_last && writer->rules->marks_prefix && json_member(message, "prefix") == NULL &&
+		json_value_is(json_member(message, "role"), "assistant"))
+		appendStringInfoString(writer->body, ",\"prefix\":true");
 	appendStringInfoCharMacro(writer->body, '}');
+}
+
+/* A function without parameters: some servers want that said. */
+static void
+append_function(StringInfo body, JsonbContainer *function)
+{
+	JsonbIterator *iterator = json_iterate(function);
+	JsonbValue	   key;
+	JsonbValue	   value;
+	bool		   first = true;
+
+	appendStringInfoCharMacro(body, '{');
+	while (json_next_member(&iterator, &key, &value))
+	{
+		separate(body, &first);
+		json_append_key(body, &key);
+		json_append_value(body, &value);
+	}
+	if (json_member(function, "parameters") == NULL)
+		appendStringInfoString(body, ",\"parameters\":{\"type\":\"object\",\"properties\":{}}");
+	appendStringInfoCharMacro(body, '}');
+}
+
+static void
+append_tool(StringInfo body, JsonbContainer *tool)
+{
+	JsonbIterator *iterator = json_iterate(tool);
+	JsonbValue	   key;
+	JsonbValue	   value;
+	bool		   first = true;
+
+	appendStringInfoCharMacro(body, '{');
+	while (json_next_member(&iterator, &key, &value))
+	{
+		separate(body, &first);
+		json_append_key(body, &key);
+		if (json_value_is(&key, "function") && json_value_object(&value))
+			append_function(body, json_value_object(&value));
+		else
+			json_append_value(body, &value);
+	}
+	appendStringInfoCharMacro(body, '}');
+}
+
+void
+openai_append_tools(StringInfo body, JsonbContainer *tools)
+{
+	JsonbIterator *iterator = json_iterate(tools);
+	JsonbValue	   tool;
+	bool		   first = true;
+
+	appendStringInfoCharMacro(body, '[');
+	while (json_next_element(&iterator, &tool))
+	{
+		separate(body, &first);
+		append_tool(body, json_value_object(&tool));
+	}
+	appendStringInfoCharMacro(body, ']');
 }
 
 void
@@ -237,6 +299,7 @@ openai_append_messages(StringInfo body, const OpenAiRules *rules,
 {
 	MessageWriter  writer = { body, rules, developer_to_system };
 	JsonbIterator *iterator = json_iterate(messages);
+	int			   left = JsonContainerSize(messages);
 	JsonbValue	   message;
 	bool		   first = true;
 
@@ -244,7 +307,7 @@ openai_append_messages(StringInfo body, const OpenAiRules *rules,
 	while (json_next_element(&iterator, &message))
 	{
 		separate(body, &first);
-		append_message(&writer, json_value_object(&message));
+		append_message(&writer, json_value_object(&message), --left == 0);
 	}
 	appendStringInfoCharMacro(body, ']');
 }

@@ -131,6 +131,13 @@ append_top_logprobs(Writer *writer, const char *name, const JsonbValue *value)
 	appendStringInfo(writer->body, INT64_FORMAT, top);
 }
 
+static void
+append_tools(Writer *writer, const char *name, const JsonbValue *value)
+{
+	append_name(writer, name);
+	openai_append_tools(writer->body, json_value_array(value));
+}
+
 /* Efforts from least to most; a provider may know only some of them. */
 static const char *const efforts[] = {
 	"none",
@@ -218,7 +225,7 @@ static const struct ParamRule
 	{ "stop", REFUSED_AS_STOP, false, append_stop },
 	{ "temperature", REFUSED_BY_REASONING, false, append_temperature },
 	{ "tool_choice", REFUSED_BY_NONE, true, NULL },
-	{ "tools", REFUSED_BY_NONE, true, NULL },
+	{ "tools", REFUSED_BY_NONE, true, append_tools },
 	{ "top_logprobs", REFUSED_BY_REASONING, false, append_top_logprobs },
 	{ "top_p", REFUSED_BY_REASONING, false, NULL },
 	{ "verbosity", REFUSED_BY_NON_GPT, false, NULL },

@@ -35,6 +35,7 @@ openai_read_rules(Jsonb *document)
 	rules->asks_for_usage = stream_usage;
 	json_member_bool(root, "stop_as_array", &rules->stop_as_array);
 	json_member_bool(root, "logprobs_as_integer", &rules->logprobs_as_integer);
+	json_member_bool(root, "mark_prefix", &rules->marks_prefix);
 	json_member_bool(root, "image_detail", &image_detail);
 	rules->drops_image_detail = !image_detail;
 	if (json_member_int64(root, "tool_call_id_length", &number))

@@ -359,18 +359,6 @@ finish(Exchange *exchange, ProviderReply *reply)
 	reply->answer.completion = answer_close(exchange->answer, &reply->answer.usage, said);
 }
 
-/* Groq stops early with a text in a place of its own. */
-static bool
-groq_failed(JsonbContainer *chunk, ProviderReply *reply)
-{
-	JsonbContainer *groq = json_member_object(chunk, "x_groq");
-
-	if (groq == NULL || !json_value_filled(json_member(groq, "error")))
-		return false;
-	failure_protocol(json_member_string(groq, "error"), reply);
-	return true;
-}
-
 static void
 read_chunk(Exchange *exchange, OpenAiStream *stream, Jsonb *chunk)
 {
@@ -410,8 +398,6 @@ openai_parse_event(Exchange *exchange, const WireResponse *wire, const SseEvent 
 		failure_read(wire, &chunk->root, reply);
 		return true;
 	}
-	if (groq_failed(&chunk->root, reply))
-		return true;
 	read_chunk(exchange, stream, chunk);
 	return false;
 }

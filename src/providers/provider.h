@@ -122,6 +122,7 @@ typedef struct Exchange
 
 	SseParser	 *events; /* NULL before the first byte of a stream */
 	MemoryContext event_context;
+	size_t		  bytes_read; /* of the stream */
 } Exchange;
 
 typedef struct ApiFormat
@@ -136,9 +137,11 @@ typedef struct ApiFormat
 	const void *(*read_rules)(Jsonb *rules);
 
 	/*
-	 * Write the request.  Parameters that the provider cannot honour are left
-	 * out and noted (wire_request_dropped, _adjusted).  False with an error when
-	 * the messages cannot be said in this format, or tools that are needed.
+	 * Write the request.  It may ask for a stream (wire->streams) although the
+	 * caller wants the answer whole; the answer is then collected.  Parameters
+	 * that the provider cannot honour are left out and noted
+	 * (wire_request_dropped, _adjusted).  False with an error when the messages
+	 * cannot be said in this format, or tools that are needed.
 	 */
 	bool (*build_chat)(Exchange *exchange, WireRequest *wire, LlmError *error);
 
@@ -224,11 +227,12 @@ extern bool exchange_is_stream(const WireResponse *wire);
 
 /*
  * Read further bytes of a stream (with at_end, the last ones).  True when the
- * stream has ended, well or not: *reply says how.  Events of more than
- * max_event_bytes end it.
+ * stream has ended, well or not: *reply says how.  An event of more than
+ * max_bytes ends it, and so does a stream of more than that which is collected to
+ * a whole answer.
  */
 extern bool exchange_read_stream(Exchange *exchange, const WireResponse *wire, const char *bytes,
-								 size_t length, bool at_end, size_t max_event_bytes,
+								 size_t length, bool at_end, size_t max_bytes,
 								 ProviderReply *reply);
 
 /*

@@ -4,6 +4,7 @@
  */
 #include "providers/provider.h"
 
+#include "providers/anthropic.h"
 #include "providers/cohere.h"
 #include "providers/openai.h"
 #include "providers/replicate.h"
@@ -11,6 +12,7 @@
 
 static const ApiFormat *const api_formats[] = {
 	&openai_format,
+	&anthropic_format,
 	&cohere_format,
 	&replicate_format,
 };

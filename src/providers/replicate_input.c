@@ -38,13 +38,25 @@ typedef struct Family
 } Family;
 
 static const NumberRule llama_numbers[] = {
-	{ "temperature", "0", "5" }, { "top_p", "0", "1" }, { "top_k", "0", NULL }, { "presence_penalty", NULL, NULL }, { "frequency_penalty", NULL, NULL }, { "seed", NULL, NULL }, { NULL, NULL, NULL }
+	{ "temperature", "0", "5" },
+	{ "top_p", "0", "1" },
+	{ "top_k", "0", NULL },
+	{ "presence_penalty", NULL, NULL },
+	{ "frequency_penalty", NULL, NULL },
+	{ "seed", NULL, NULL },
+	{ NULL, NULL, NULL },
 };
 static const NumberRule openai_numbers[] = {
-	{ "temperature", "0", "2" }, { "top_p", "0", "1" }, { "presence_penalty", "-2", "2" }, { "frequency_penalty", "-2", "2" }, { NULL, NULL, NULL }
+	{ "temperature", "0", "2" },
+	{ "top_p", "0", "1" },
+	{ "presence_penalty", "-2", "2" },
+	{ "frequency_penalty", "-2", "2" },
+	{ NULL, NULL, NULL },
 };
 static const NumberRule google_numbers[] = {
-	{ "temperature", "0", "2" }, { "top_p", "0", "1" }, { NULL, NULL, NULL }
+	{ "temperature", "0", "2" },
+	{ "top_p", "0", "1" },
+	{ NULL, NULL, NULL },
 };
 static const NumberRule no_numbers[] = { { NULL, NULL, NULL } };
 

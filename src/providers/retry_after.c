@@ -1,7 +1,8 @@
 /*
  * retry_after.c
  *		When a provider says that one may try again: seconds, milliseconds, HTTP
- *		dates (RFC 9110, section 5.6.7), Go durations ("6m0s"), epochs.
+ *		dates (RFC 9110, section 5.6.7), RFC 3339 times, Go durations ("6m0s"),
+ *		epochs.
  *
  * Integers only, and every sum is bounded: the texts are hostile.
  */
@@ -110,7 +111,41 @@ read_http_date(const char *text, TimestampTz now)
 	return bounded(seconds * 1000 - now / 1000);
 }
 
-/* A moment (epoch seconds or milliseconds) or a number of seconds; or -1. */
+/* "2026-11-23T12:00:30Z", with a fraction or an offset from UTC as well; or -1. */
+static int64
+read_rfc3339(const char *text, TimestampTz now)
+{
+	int			year, month, day, hour, minute, second;
+	int			length = 0;
+	int			offset_hours = 0;
+	int			offset_minutes = 0;
+	int64		seconds;
+	const char *zone;
+
+	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second,
+			   &length) != 6 ||
+		year < 1970 || year > 9999 || month < 1 || month > 12 || day < 1 || day > 31 ||
+		hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+		return -1;
+
+	/* A fraction counts as a whole second, so that the wait is never too short. */
+	zone = text + length;
+	if (*zone == '.')
+	{
+		zone += 1 + strspn(zone + 1, "0123456789");
+		second++;
+	}
+	if ((*zone == '+' || *zone == '-') &&
+		sscanf(zone + 1, "%2d:%2d", &offset_hours, &offset_minutes) != 2)
+		return -1;
+	seconds = (date2j(year, month, day) - POSTGRES_EPOCH_JDATE) * (int64) SECS_PER_DAY +
+			  hour * SECS_PER_HOUR + minute * SECS_PER_MINUTE + second -
+			  (*zone == '-' ? -1 : 1) *
+				  (offset_hours * SECS_PER_HOUR + offset_minutes * SECS_PER_MINUTE);
+	return bounded(seconds * 1000 - now / 1000);
+}
+
+/* A moment (a time, or epoch seconds or milliseconds) or a number of seconds; or -1. */
 static int64
 read_reset(const char *text, TimestampTz now)
 {
@@ -119,6 +154,8 @@ read_reset(const char *text, TimestampTz now)
 	int64 thousandths;
 	int64 seconds;
 
+	if (strspn(text, "0123456789") == 4 && text[4] == '-')
+		return read_rfc3339(text, now);
 	if (read_decimal(text, &thousandths) == NULL)
 		return -1;
 	seconds = thousandths / 1000;
@@ -137,6 +174,10 @@ read_reset_headers(const WireResponse *wire)
 		{ "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests" },
 		{ "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens" },
 		{ "x-ratelimit-remaining", "x-ratelimit-reset" },
+		{ "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset" },
+		{ "anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset" },
+		{ "anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset" },
+		{ "anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset" },
 	};
 	const char *policy = wire_response_header(wire, "ratelimit");
 	int64		longest = -1;

@@ -8,7 +8,7 @@
 #include "providers/parameters.h"
 
 static ChatTool *
-make_tool(JsonbContainer *function)
+make_tool(JsonbContainer *object, JsonbContainer *function)
 {
 	ChatTool   *tool = palloc0(sizeof(ChatTool));
 	JsonbValue *description = json_member(function, "description");
@@ -16,6 +16,7 @@ make_tool(JsonbContainer *function)
 	tool->name = *json_member(function, "name");
 	tool->description = json_value_filled(description) ? description : NULL;
 	tool->parameters = json_member_object(function, "parameters");
+	tool->object = object;
 	json_member_bool(function, "strict", &tool->strict);
 	return tool;
 }
@@ -34,7 +35,7 @@ read_tools(const ChatRequest *request, ToolSet *set, LlmError *error)
 		if (function == NULL)
 			return error_set(error, ERRCODE_LLM_BAD_REQUEST,
 							 "tools other than functions cannot be sent in this API format");
-		set->tools = lappend(set->tools, make_tool(function));
+		set->tools = lappend(set->tools, make_tool(json_value_object(&element), function));
 	}
 	return true;
 }
@@ -53,7 +54,7 @@ read_functions(const ChatRequest *request, ToolSet *set, LlmError *error)
 
 		if (function == NULL || !json_value_filled(json_member(function, "name")))
 			return error_set(error, ERRCODE_LLM_BAD_REQUEST, "a member of \"functions\" has no name");
-		set->tools = lappend(set->tools, make_tool(function));
+		set->tools = lappend(set->tools, make_tool(function, function));
 	}
 	return true;
 }

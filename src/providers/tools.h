@@ -16,6 +16,7 @@ typedef struct ChatTool
 	JsonbValue	   *description; /* a string, or NULL */
 	JsonbContainer *parameters;	 /* JSON Schema, or NULL for none */
 	bool			strict;
+	JsonbContainer *object; /* the tool as given, for members of one provider */
 } ChatTool;
 
 typedef enum ToolChoice

@@ -1,7 +1,7 @@
 -- llm_providers.request_rules and check_path: every member, right and wrong.
 
 BEGIN;
-SELECT plan(54);
+SELECT plan(60);
 
 SELECT lives_ok(format('SELECT llm_request_rules_valid(%L)', rules), 'accepts ' || rules)
 FROM unnest(ARRAY[
@@ -14,6 +14,7 @@ FROM unnest(ARRAY[
 	'{"max_temperature": 1.5, "max_n": 128, "tool_call_id_length": 9}',
 	'{"stop_as_array": true, "logprobs_as_integer": false, "image_detail": false, "stream_usage": true}',
 	'{"reasoning_efforts": ["low", "high"]}',
+	'{"query": {"api-version": "2024-10-21"}}',
 	'{"headers": {"HTTP-Referer": "https://example.com/", "X-Title": "Our app"}}']) AS rules;
 
 SELECT throws_ok(format('SELECT llm_request_rules_valid(%L)', rules), '23514', NULL, 'refuses ' || rules)
@@ -28,6 +29,7 @@ FROM unnest(ARRAY[
 	'{"max_n": 0}', '{"max_n": 1.5}', '{"tool_call_id_length": 3}', '{"tool_call_id_length": 65}',
 	'{"reasoning_efforts": "low"}', '{"image_detail": 0}',
 	'{"headers": ["a"]}', '{"headers": {"A B": "c"}}', '{"headers": {"a": "b\r\nc: d"}}', '{"headers": {"a": 1}}', '{"headers": {"a": ""}}',
+	'{"query": "a=b"}', '{"query": {"a&b": "c"}}', '{"query": {"a": "b c"}}', '{"query": {"a": 1}}', '{"query": {"a": ""}}',
 	'{"headers": {"Authorization": "Bearer x"}}', '{"headers": {"content-length": "1"}}']) AS rules;
 
 SELECT throws_ok($$ SELECT llm_request_rules_valid('{"drop": ["n"], "max_n": "one"}') $$, '23514',

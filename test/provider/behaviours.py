@@ -83,6 +83,11 @@ class Behaviour(BaseModel):
     usage: dict[str, Any] = {}
     no_usage: bool = False
     huge_mb: int = Field(default=0, ge=0)
+    pending_polls: Optional[int] = Field(default=None, ge=0)
+    prediction_fails: Optional[str] = None
+    output: Any = None
+    no_metrics: bool = False
+    urls: dict[Literal["get", "cancel", "stream", "web"], Optional[str]] = {}
     nesting: int = Field(default=0, ge=0)
     replace: dict[str, Any] = {}
     remove: list[str] = []

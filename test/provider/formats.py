@@ -4,9 +4,11 @@ import payloads
 import streams
 from anthropic_api import Anthropic
 from api_format import Outcome
+from cohere_api import Cohere
 from dialects import DIALECTS
 from endpoints import OpenAILike
 from google_api import Google
+from replicate_api import Replicate
 from responses import json_response
 
 
@@ -14,8 +16,8 @@ class Formats:
     """The formats, each with the Keys that the provider accepts."""
 
     def __init__(self, keys):
-        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Anthropic(keys),
-                         Google(keys)]
+        self._formats = [*(OpenAILike(dialect, keys) for dialect in DIALECTS), Anthropic(keys), Google(keys),
+                         Cohere(keys), Replicate(keys)]
 
     def find(self, path):
         """The Format that serves `path` and the rest of the path, or (None, path)."""

@@ -12,7 +12,7 @@ from refusals import Refusal
 from wire import Response
 
 _DAMAGE = {"invalid_utf8": b"\xff\xfe\xc3(", "nul": b"\\u0000", "lone_surrogate": b"\\ud800"}
-_TEXT = re.compile(rb'("(?:content|text)": ")')
+_TEXT = re.compile(rb'("(?:content|text)": "|"output": \[")(?!")')
 _HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Sign in to the network</h1></body></html>"
 _GARBAGE = b'{"id":"chatcmpl-1","choices":[{"index":0,"message":{"role":"assistant","content":"never en'
 

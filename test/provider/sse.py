@@ -6,10 +6,11 @@ import re
 _MOST_WORDS = 500
 
 
-def event(data, name=None):
-    """The bytes of one event; `data` is text, or any other JSON value, `name` its type if it has one."""
+def event(data, name=None, number=None):
+    """The bytes of one event; `data` is text, or any other JSON value, `name` its type and `number` its id, if any."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
     lines = [f"event: {name}"] if name else []
+    lines += [f"id: {number}"] if number else []
     lines += [f"data: {line}" for line in text.split("\n")]
     return "\n".join([*lines, "", ""]).encode("utf-8", "surrogatepass")
 

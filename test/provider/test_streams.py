@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import ssl
 
 import openai
 import pytest
@@ -282,6 +283,14 @@ def test_a_compressed_stream_can_be_read_event_by_event(provider):
         assert next(chunks).choices[0].delta.role == "assistant"
         provider.call("POST", "/control/release")
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "You said: Hello"
+
+
+def test_a_stream_comes_over_tls(provider):
+    trusted = openai.DefaultHttpxClient(verify=ssl.create_default_context(cafile=provider.authority))
+    client = provider.client("https", http_client=trusted)
+    for _ in range(5):
+        with client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=True) as chunks:
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "You said: Hello"
 
 
 def test_a_connection_is_kept_after_a_stream(provider):

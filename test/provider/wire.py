@@ -31,6 +31,12 @@ class Request:
     target: str
     headers: list
     body: bytes
+    secure: bool = False
+
+    @property
+    def origin(self):
+        """Scheme and host, as the client addressed the server."""
+        return f"{'https' if self.secure else 'http'}://{self.header('host')}"
 
     @property
     def path(self):
@@ -85,7 +91,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport):
         self._transport = transport
-        transport.set_write_buffer_limits(high=0)
+        # Not 0: asyncio's TLS compares with "at least", and would pause at an empty buffer.
+        transport.set_write_buffer_limits(high=1, low=0)
 
     def data_received(self, data):
         self._received += data
@@ -117,7 +124,7 @@ class Connection(asyncio.Protocol):
             lines = head.decode("latin-1").split("\r\n")
             method, target, _version = lines[0].split(" ")
             headers = [(name, value.strip()) for name, value in (line.split(":", 1) for line in lines[1:])]
-            request = Request(method, target, headers, b"")
+            request = Request(method, target, headers, b"", secure=bool(self.tls))
             length = int(request.header("content-length") or 0)
         except ValueError as error:
             raise BadRequest(f"malformed request head: {error}") from None

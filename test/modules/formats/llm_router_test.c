@@ -25,7 +25,9 @@ PG_FUNCTION_INFO_V1(test_wire);
 PG_FUNCTION_INFO_V1(test_answer);
 PG_FUNCTION_INFO_V1(test_stream);
 PG_FUNCTION_INFO_V1(test_exchange);
+PG_FUNCTION_INFO_V1(test_gathered);
 PG_FUNCTION_INFO_V1(test_check);
+PG_FUNCTION_INFO_V1(test_key_check);
 PG_FUNCTION_INFO_V1(test_cost);
 PG_FUNCTION_INFO_V1(test_reported_cost);
 PG_FUNCTION_INFO_V1(test_origin);
@@ -229,12 +231,12 @@ test_wire(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
-/* test_check(rules jsonb) returns text: the request that proves a key, with a key. */
-Datum
-test_check(PG_FUNCTION_ARGS)
+/* The request that proves a key, with a key. */
+static text *
+key_check(const char *format_name, Jsonb *rules)
 {
 	ProviderEndpoint endpoint;
-	const ApiFormat *format = endpoint_for("openai", PG_GETARG_JSONB_P(0), &endpoint);
+	const ApiFormat *format = endpoint_for(format_name, rules, &endpoint);
 	WireRequest		 wire;
 	StringInfoData	 text;
 	ListCell		*cell;
@@ -251,7 +253,21 @@ test_check(PG_FUNCTION_ARGS)
 						 header->secret ? " (secret)" : "");
 	}
 	wire_request_wipe(&wire);
-	PG_RETURN_TEXT_P(cstring_to_text(text.data));
+	return cstring_to_text(text.data);
+}
+
+/* test_check(rules jsonb) returns text: that of openai, with rules. */
+Datum
+test_check(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(key_check("openai", PG_GETARG_JSONB_P(0)));
+}
+
+/* test_key_check(format text, rules jsonb) returns text: that of any format. */
+Datum
+test_key_check(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(key_check(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_JSONB_P(1)));
 }
 
 static void
@@ -365,6 +381,22 @@ push_chunks(JsonbParseState **state, Answer *answer)
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
+/* Read a stream that comes in pieces of so many bytes, as the answer that is wanted. */
+static void
+read_stream(Exchange *exchange, bytea *stream, size_t size, ProviderReply *reply)
+{
+	size_t		 length = VARSIZE_ANY_EXHDR(stream);
+	WireResponse wire = { .status = 200, .body = "", .received_at = TEST_TIME };
+	bool		 ended = false;
+
+	provider_reply_init(reply);
+	for (size_t at = 0; at < length && !ended; at += size)
+		ended = exchange_read_stream(exchange, &wire, VARDATA_ANY(stream) + at, Min(size, length - at),
+									 at + size >= length, 1024 * 1024, reply);
+	if (!ended)
+		elog(ERROR, "the stream did not end");
+}
+
 /*
  * test_stream(format text, model text, stream bytea, piece int, messages jsonb,
  *			   options jsonb) returns jsonb: the chunks of a stream that comes in pieces of so
@@ -375,20 +407,10 @@ test_stream(PG_FUNCTION_ARGS)
 {
 	Exchange		*exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
 											   text_to_cstring(PG_GETARG_TEXT_PP(1)), 0, 4, CHAT_STREAM);
-	bytea			*stream = PG_GETARG_BYTEA_PP(2);
-	size_t			 length = VARSIZE_ANY_EXHDR(stream);
-	size_t			 size = PG_GETARG_INT32(3);
-	WireResponse	 wire = { .status = 200, .body = "", .received_at = TEST_TIME };
 	JsonbParseState *state = NULL;
 	ProviderReply	 reply;
-	bool			 ended = false;
 
-	provider_reply_init(&reply);
-	for (size_t at = 0; at < length && !ended; at += size)
-		ended = exchange_read_stream(exchange, &wire, VARDATA_ANY(stream) + at, Min(size, length - at),
-									 at + size >= length, 1024 * 1024, &reply);
-	if (!ended)
-		elog(ERROR, "the stream did not end");
+	read_stream(exchange, PG_GETARG_BYTEA_PP(2), PG_GETARG_INT32(3), &reply);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_chunks(&state, exchange->answer);
 	json_push_int64(&state, "tokens", answer_tokens(exchange->answer));
@@ -472,6 +494,26 @@ test_exchange(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, &value, &is_null);
 	}
 	return (Datum) 0;
+}
+
+/*
+ * test_gathered(format text, model text, stream bytea, messages jsonb, options jsonb)
+ * returns jsonb: the whole answer that a stream is, and what it said of usage if it is none.
+ */
+Datum
+test_gathered(PG_FUNCTION_ARGS)
+{
+	Exchange		*exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
+											   text_to_cstring(PG_GETARG_TEXT_PP(1)), 0, 3, CHAT_WHOLE);
+	JsonbParseState *state = NULL;
+	ProviderReply	 reply;
+
+	read_stream(exchange, PG_GETARG_BYTEA_PP(2), 7, &reply);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	json_push_key(&state, "end");
+	push_reply(&state, &reply);
+	json_push_int64(&state, "input_so_far", exchange->usage.input);
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
 static Price

@@ -73,3 +73,10 @@ SELECT url, test_origin(url) FROM unnest(ARRAY['https://API.example.com/v1', 'ht
 
 -- Linear in the size of the conversation.
 SELECT length(test_build('{}', 'm', (SELECT jsonb_agg(jsonb_build_object('role', 'user', 'content', repeat('x', 100))) FROM generate_series(1, 1000)))) AS bytes;
+
+-- A last message of the assistant begins the answer; a function without parameters has none.
+SELECT test_build('{"mark_prefix":true}', 'm', '[{"role":"assistant","content":"a"},{"role":"user","content":"u"},{"role":"assistant","content":"b"}]');
+SELECT test_build('{}', 'm', :'hi', '{"tools":[{"type":"function","function":{"name":"f"}}]}');
+
+-- What the provider cannot honour is noted, except what says nothing.
+SELECT test_wire('openai', 'm', :'hi', '{"n":1,"logprobs":false,"tools":[]}');
