@@ -27,7 +27,7 @@ sql(q(UPDATE llm_models SET retires_on = NULL;
 
 # The model that is asked, and the one for images where it is another.
 my %models = (
-	openai      => ['gpt-5.4-mini'],
+	openai      => ['gpt-4.1'],
 	anthropic   => ['claude-haiku-4-5'],
 	google      => ['gemini-2.5-flash'],
 	cohere      => [ 'command-a-03-2025', 'command-a-vision-07-2025' ],
