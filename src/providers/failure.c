@@ -69,6 +69,7 @@ static const Sign signs[] = {
 	{ CODE_AT(402, 402, "openrouter_in_flight_budget", OUTCOME_RATE_LIMITED) },
 	{ STATUS(402, 402, OUTCOME_QUOTA) },
 	{ CODE("insufficient_quota", OUTCOME_QUOTA) },
+	{ CODE("quota_per_day", OUTCOME_QUOTA) },
 	{ CODE("credit_balance_exhausted", OUTCOME_QUOTA) },
 	{ CODE("billing_hard_limit_reached", OUTCOME_QUOTA) },
 	{ CODE("billing_error", OUTCOME_QUOTA) },
@@ -316,7 +317,25 @@ find_message(JsonbContainer *body, JsonbContainer *error)
 	return message;
 }
 
-/* Google's details[]: the reasons of its ErrorInfo. */
+/* Google: a quota that is used up for the day, not for the minute. */
+static void
+add_daily_quota(Failure *failure, JsonbContainer *detail)
+{
+	JsonbContainer *violations = json_member_array(detail, "violations");
+	JsonbIterator  *iterator = violations ? json_iterate(violations) : NULL;
+	JsonbValue		violation;
+
+	while (violations && json_next_element(&iterator, &violation) && failure->ncodes < MAX_CODES)
+	{
+		JsonbContainer *object = json_value_object(&violation);
+		char		   *quota = object ? json_member_string(object, "quotaId") : NULL;
+
+		if (quota && strstr(quota, "PerDay"))
+			failure->codes[failure->ncodes++] = "quota_per_day";
+	}
+}
+
+/* Google's details[]: the reasons of its ErrorInfo, the quotas of its QuotaFailure. */
 static void
 add_details(Failure *failure, JsonbContainer *error)
 {
@@ -329,7 +348,10 @@ add_details(Failure *failure, JsonbContainer *error)
 	iterator = json_iterate(details);
 	while (json_next_element(&iterator, &detail) && failure->ncodes < MAX_CODES)
 		if (json_value_object(&detail))
+		{
 			add_code(failure, json_member(json_value_object(&detail), "reason"));
+			add_daily_quota(failure, json_value_object(&detail));
+		}
 }
 
 static void
@@ -401,7 +423,7 @@ failure_read(const WireResponse *wire, JsonbContainer *body, ProviderReply *repl
 	failure.lower_message = failure.message ? asc_tolower(failure.message, strlen(failure.message)) : "";
 
 	reply->outcome = classify(&failure);
-	reply->retry_after_ms = retry_after_ms(wire, failure.lower_message);
+	reply->retry_after_ms = retry_after_ms(wire, body, failure.lower_message);
 	reply->do_not_retry = retry_is_forbidden(wire);
 	reply->code = failure.ncodes > 0 ? failure.codes[0] : NULL;
 	reply->message = NULL;

@@ -6,6 +6,7 @@
 
 #include "providers/anthropic.h"
 #include "providers/cohere.h"
+#include "providers/google.h"
 #include "providers/openai.h"
 #include "providers/replicate.h"
 #include "utils/formatting.h"
@@ -13,6 +14,7 @@
 static const ApiFormat *const api_formats[] = {
 	&openai_format,
 	&anthropic_format,
+	&google_format,
 	&cohere_format,
 	&replicate_format,
 };
