@@ -459,6 +459,8 @@ replicate_write_input(const Exchange *exchange, JsonWriter *json, WireRequest *w
 		return false;
 	style = writer.model.family->style;
 	style.llama_marks = writer.model.llama_3;
+	if (writer.model.kind == FAMILY_ANTHROPIC && strstr(writer.model.name, "haiku"))
+		style.image_member = NULL; /* the small ones see nothing here */
 	json_write_begin(json, '{');
 	if (!replicate_write_conversation(exchange, &style, json, error))
 		return false;

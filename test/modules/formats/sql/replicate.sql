@@ -25,7 +25,7 @@ SELECT replicate_input(:llama, '[{"role":"system","content":"S"},{"role":"user",
 SELECT replicate_input('openai/gpt-4o-mini', '[{"role":"developer","content":"D"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://a/b.png"}}]},{"role":"assistant","content":"b","reasoning_content":"r"},{"role":"user","content":"c"}]');
 -- Other families have members for images, or take none.
 SELECT model, images, replicate_input(model, jsonb_build_array(jsonb_build_object('role', 'user', 'content', '[{"type":"text","text":"What?"}]'::jsonb || images)))
-FROM unnest(ARRAY['anthropic/claude-4.5-sonnet', 'google/gemini-2.5-flash', 'acme/llm']) AS model,
+FROM unnest(ARRAY['anthropic/claude-4.5-sonnet', 'anthropic/claude-4.5-haiku', 'google/gemini-2.5-flash', 'acme/llm']) AS model,
 	unnest(ARRAY['[{"type":"image_url","image_url":{"url":"https://a/b.png"}}]', '[{"type":"image_url","image_url":{"url":"https://a/b.png"}},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0K"}}]']::jsonb[]) AS images;
 SELECT replicate_input('anthropic/claude-4.5-sonnet', '[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a/b.png"}}]}]');
 -- What cannot be said.
