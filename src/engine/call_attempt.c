@@ -386,7 +386,8 @@ read_failure(Call *call)
 	attempt_refused(call, outcome_of_failure(failure), http_message(call->transfer));
 
 	/* Neither a certificate nor a size will be another one in half a second. */
-	call->reply.do_not_retry = failure == HTTP_TLS_FAILED || failure == HTTP_TOO_LARGE;
+	call->reply.do_not_retry = failure == HTTP_TLS_FAILED || failure == HTTP_TOO_LARGE ||
+							   (call->exchange->format->works_on && http_was_sent(call->transfer));
 }
 
 /* A whole document. */

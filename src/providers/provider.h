@@ -130,6 +130,12 @@ typedef struct ApiFormat
 	const char *name; /* as in llm_providers.api_format */
 
 	/*
+	 * A request that was sent is worked on, and charged, also when its connection
+	 * is lost: it is not made again.
+	 */
+	bool works_on;
+
+	/*
 	 * Read llm_providers.request_rules (an object) into the adapter's own
 	 * struct, palloc'd in the current context.  Lenient: the table's
 	 * constraints have checked it.

@@ -141,6 +141,7 @@ replicate_build_check(const ProviderEndpoint *endpoint, WireRequest *wire)
 
 const ApiFormat replicate_format = {
 	.name = "replicate",
+	.works_on = true,
 	.read_rules = replicate_read_rules,
 	.build_chat = replicate_build_chat,
 	.parse_chat = replicate_parse_chat,

@@ -73,6 +73,15 @@ subtest 'a poll that fails is made again, the prediction is not' => sub {
 	is(scalar(grep { /^POST/ } traffic()), 1, 'with one prediction');
 };
 
+subtest 'a prediction whose answer is lost is not made again' => sub {
+	$provider->reset;
+	$provider->script({ reset => 'after_request' });
+	my ($state) = LlmRouterTest::sql_error($node, call('llm_ask', 'lost', max_attempts => 3));
+	is($state, 'LR002', 'the call fails');
+	is_deeply([traffic()], ['POST /models/meta/meta-llama-3-8b-instruct/predictions'], 'after one request: it may have been paid for');
+	is(ledger('lost', "COALESCE(total_cost::text, 'unknown')"), 'unknown', 'so that its cost is unknown');
+};
+
 subtest 'the deadline cancels the prediction' => sub {
 	$provider->reset;
 	$provider->script({ pending_polls => 1000 });
