@@ -144,6 +144,7 @@ append_parts(MessageWriter *writer, JsonbContainer *parts)
  */
 static const char *const answer_fields[] = {
 	"annotations",
+	"citations",
 	"reasoning",
 	"reasoning_content",
 	"reasoning_details",
