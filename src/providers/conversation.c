@@ -8,6 +8,7 @@
 #include "base/encoding.h"
 #include "chat/json.h"
 #include "common/hashfn.h"
+#include "utils/memutils.h"
 
 MessageRole
 message_role(JsonbContainer *message)
@@ -236,23 +237,46 @@ wrapped_arguments(const JsonbValue *text)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* The object that a text is, or NULL. */
+static Jsonb *
+parse_object(const char *utf8, int length)
+{
+	const char *problem;
+	Jsonb	   *json = json_from_bytes(utf8, length, &problem);
+
+	return json && JB_ROOT_IS_OBJECT(json) ? json : NULL;
+}
+
+/*
+ * A parser leaves far more memory behind than most arguments have, which would be
+ * kept for each call of a conversation: only the result is.
+ */
 static Jsonb *
 read_arguments(const JsonbValue *text)
 {
+	MemoryContext  caller = CurrentMemoryContext;
+	MemoryContext  scratch;
 	StringInfoData utf8;
-	const char	  *problem;
-	Jsonb		  *arguments;
+	Jsonb		  *parsed = NULL;
+	Jsonb		  *arguments = NULL;
+	bool		   blank;
 
 	if (!json_value_filled(text))
 		return wrapped_arguments(NULL);
+	scratch = AllocSetContextCreate(caller, "llm_router arguments", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(scratch);
 	initStringInfo(&utf8);
 	encoding_append_as_utf8(&utf8, text->val.string.val, text->val.string.len);
-	if (slice_is_blank((Slice){ utf8.data, utf8.len }))
-		return wrapped_arguments(NULL);
-	arguments = json_from_bytes(utf8.data, utf8.len, &problem);
-	if (arguments && JB_ROOT_IS_OBJECT(arguments))
-		return arguments;
-	return wrapped_arguments(text);
+	blank = slice_is_blank((Slice){ utf8.data, utf8.len });
+	if (!blank)
+		parsed = parse_object(utf8.data, utf8.len);
+	MemoryContextSwitchTo(caller);
+	if (parsed)
+		arguments = memcpy(palloc(VARSIZE(parsed)), parsed, VARSIZE(parsed));
+	else
+		arguments = wrapped_arguments(blank ? NULL : text);
+	MemoryContextDelete(scratch);
+	return arguments;
 }
 
 static MessageToolCall *
