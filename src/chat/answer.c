@@ -39,8 +39,9 @@ typedef struct Choice
 	Text  content;
 	Text  reasoning;
 	Text  refusal;
-	List *calls;   /* of ToolCall * */
-	List *members; /* of Member * */
+	List *calls;	/* of ToolCall * */
+	List *members;	/* of Member * */
+	List *logprobs; /* of Jsonb *, of a stream those that no chunk has */
 	char *finish_reason;
 } Choice;
 
@@ -155,14 +156,45 @@ begin_chunk(JsonbParseState **state, Answer *answer, int number)
 	choice->started = true;
 }
 
+static void
+push_logprobs(JsonbParseState **state, const Choice *choice)
+{
+	ListCell *cell;
+
+	if (choice->logprobs == NIL)
+	{
+		json_push_null(state, "logprobs");
+		return;
+	}
+	json_push_key(state, "logprobs");
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	json_push_key(state, "content");
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	foreach (cell, choice->logprobs)
+	{
+		Jsonb	  *logprob = lfirst(cell);
+		JsonbValue element = { .type = jbvBinary };
+
+		element.val.binary.data = &logprob->root;
+		element.val.binary.len = VARSIZE(logprob) - VARHDRSZ;
+		pushJsonbValue(state, WJB_ELEM, &element);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+	json_push_null(state, "refusal");
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
 /* Close it and keep it. */
 static void
-end_chunk(JsonbParseState **state, Answer *answer, const char *finish_reason)
+end_chunk(JsonbParseState **state, Answer *answer, int number, const char *finish_reason)
 {
-	Jsonb *chunk;
+	Choice *choice = get_choice(answer, number);
+	Jsonb  *chunk;
 
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
-	json_push_null(state, "logprobs");
+	push_logprobs(state, choice);
+	list_free_deep(choice->logprobs);
+	choice->logprobs = NIL;
 	if (finish_reason)
 		json_push_string(state, "finish_reason", finish_reason, (int) strlen(finish_reason));
 	else
@@ -236,7 +268,7 @@ add_piece(Answer *answer, int number, Text *text, const char *member, const char
 	{
 		begin_chunk(&state, answer, number);
 		json_push_string(&state, member, piece, length);
-		end_chunk(&state, answer, NULL);
+		end_chunk(&state, answer, number, NULL);
 	}
 }
 
@@ -290,7 +322,7 @@ add_tool_chunk(Answer *answer, int number, int index, const ToolCall *call, cons
 	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	end_chunk(&state, answer, NULL);
+	end_chunk(&state, answer, number, NULL);
 }
 
 int
@@ -347,7 +379,7 @@ answer_set_member(Answer *answer, int number, const char *name, Jsonb *value)
 	{
 		begin_chunk(&state, answer, number);
 		json_push_jsonb(&state, name, value);
-		end_chunk(&state, answer, NULL);
+		end_chunk(&state, answer, number, NULL);
 		return;
 	}
 	previous = MemoryContextSwitchTo(answer->context);
@@ -355,6 +387,35 @@ answer_set_member(Answer *answer, int number, const char *name, Jsonb *value)
 	member->name = pstrdup(name);
 	member->value = keep_jsonb(answer, value);
 	choice->members = lappend(choice->members, member);
+	MemoryContextSwitchTo(previous);
+}
+
+void
+answer_add_logprob(Answer *answer, int number, const char *token, int length,
+				   const JsonbValue *logprob, const JsonbValue *others)
+{
+	Choice			*choice = get_choice(answer, number);
+	JsonbParseState *state = NULL;
+	JsonbValue		 value = *logprob;
+	MemoryContext	 previous = MemoryContextSwitchTo(answer->context);
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	json_push_string(&state, "token", token, length);
+	json_push_member(&state, "logprob", &value);
+	json_push_null(&state, "bytes");
+	json_push_key(&state, "top_logprobs");
+	if (json_value_array(others))
+	{
+		value = *others;
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	else
+	{
+		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	}
+	choice->logprobs = lappend(choice->logprobs,
+							   JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 	MemoryContextSwitchTo(previous);
 }
 
@@ -372,7 +433,7 @@ answer_finish(Answer *answer, int number, const char *finish_reason)
 	if (answer->streams)
 	{
 		begin_chunk(&state, answer, number);
-		end_chunk(&state, answer, finish_reason);
+		end_chunk(&state, answer, number, finish_reason);
 	}
 }
 
@@ -472,7 +533,7 @@ push_choices(JsonbParseState **state, const Answer *answer)
 		pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
 		json_push_int64(state, "index", i);
 		push_message(state, choice);
-		json_push_null(state, "logprobs");
+		push_logprobs(state, choice);
 		if (choice->finish_reason)
 			json_push_string(state, "finish_reason", choice->finish_reason,
 							 (int) strlen(choice->finish_reason));

@@ -57,6 +57,14 @@ extern void answer_add_arguments(Answer *answer, int choice, int call,
  */
 extern void answer_set_member(Answer *answer, int choice, const char *name, Jsonb *value);
 
+/*
+ * The probability of a token of a choice's text: a number, and the likeliest
+ * others (an array), or NULL for none.  In a stream it goes out with the
+ * choice's next chunk, so it is said before the text.
+ */
+extern void answer_add_logprob(Answer *answer, int choice, const char *token, int length,
+							   const JsonbValue *logprob, const JsonbValue *others);
+
 /* Why a choice ended: one of OpenAI's words.  Once; nothing follows. */
 extern void answer_finish(Answer *answer, int choice, const char *finish_reason);
 

@@ -69,12 +69,14 @@ static const Sign signs[] = {
 	{ CODE_AT(402, 402, "openrouter_in_flight_budget", OUTCOME_RATE_LIMITED) },
 	{ STATUS(402, 402, OUTCOME_QUOTA) },
 	{ CODE("insufficient_quota", OUTCOME_QUOTA) },
+	{ CODE("quota_per_day", OUTCOME_QUOTA) },
 	{ CODE("credit_balance_exhausted", OUTCOME_QUOTA) },
 	{ CODE("billing_hard_limit_reached", OUTCOME_QUOTA) },
 	{ CODE("billing_error", OUTCOME_QUOTA) },
 	{ CODE("payment_required", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "credit balance is too low", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "exceeded your monthly included credits", OUTCOME_QUOTA) },
+	{ MESSAGE_AND(429, 429, "trial key", "month", OUTCOME_QUOTA) }, /* Cohere */
 	{ MESSAGE(400, 499, "reached your specified api usage limits", OUTCOME_QUOTA) },
 	{ MESSAGE(400, 499, "spend limit", OUTCOME_QUOTA) },
 
@@ -116,6 +118,7 @@ static const Sign signs[] = {
 	{ MESSAGE(400, 428, "prompt is too long", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE(400, 428, "exceed context limit", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE(400, 428, "available context size", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(400, 428, "max tokens must be less than or equal to", OUTCOME_BAD_REQUEST) }, /* Cohere */
 	{ MESSAGE(400, 428, "too many tokens", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE_AND(400, 428, "input token count", "exceeds the maximum number of tokens",
 				  OUTCOME_CONTEXT_TOO_LONG) },
@@ -124,12 +127,30 @@ static const Sign signs[] = {
 	{ MESSAGE(400, 428, "`inputs` tokens + `max_new_tokens` must be", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE(400, 428, "please reduce the length", OUTCOME_CONTEXT_TOO_LONG) },
 
+	/* Replicate: the error of a prediction that failed comes with a good status. */
+	{ MESSAGE(200, 299, "prompttoolong", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "exceeds maximum input length", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "maximum context length", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "context window", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "prompt is too long", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE(200, 299, "input is too long", OUTCOME_CONTEXT_TOO_LONG) },
+	{ MESSAGE_AND(200, 299, "input token count", "exceeds the maximum number of tokens",
+				  OUTCOME_CONTEXT_TOO_LONG) },
+
 	/* Refused for its content. */
 	{ CODE("content_policy_violation", OUTCOME_FILTERED) },
 	{ CODE("content_filter", OUTCOME_FILTERED) },
 	{ CODE("refusal", OUTCOME_FILTERED) },
+	{ MESSAGE(200, 299, "flagged as sensitive", OUTCOME_FILTERED) }, /* Replicate */
+	{ MESSAGE(200, 299, "(e005)", OUTCOME_FILTERED) },
+	{ MESSAGE(200, 299, "e005:", OUTCOME_FILTERED) },
+	{ MESSAGE(200, 299, "code: e005", OUTCOME_FILTERED) },
 	{ MESSAGE(400, 428, "violating our usage policy", OUTCOME_FILTERED) },
 	{ MESSAGE(400, 428, "blocked by guardrail", OUTCOME_FILTERED) },
+
+	/* 498: at Groq it is the capacity, at Cohere a token that it has forbidden. */
+	{ CODE_AT(498, 498, "capacity_exceeded", OUTCOME_RETRYABLE) },
+	{ STATUS(498, 498, OUTCOME_FILTERED) },
 
 	/* Groq: the model wrote no valid JSON or tool call; another try may do. */
 	{ CODE_AT(400, 400, "json_validate_failed", OUTCOME_PROTOCOL_ERROR) },
@@ -139,8 +160,9 @@ static const Sign signs[] = {
 	{ STATUS(409, 409, OUTCOME_RETRYABLE) },
 	{ STATUS(425, 425, OUTCOME_RETRYABLE) },
 	{ STATUS(429, 429, OUTCOME_RATE_LIMITED) },
-	{ STATUS(498, 499, OUTCOME_RETRYABLE) },
+	{ STATUS(499, 499, OUTCOME_RETRYABLE) },
 	{ STATUS(400, 499, OUTCOME_BAD_REQUEST) },
+	{ STATUS(501, 501, OUTCOME_BAD_REQUEST) },
 	{ STATUS(504, 504, OUTCOME_TIMEOUT) },
 	{ STATUS(524, 524, OUTCOME_TIMEOUT) },
 
@@ -217,7 +239,7 @@ static void
 add_member_codes(Failure *failure, JsonbContainer *object)
 {
 	static const char *const members[] = {
-		"code", "error_type", "type", "status", "reason", "limit_source"
+		"code", "error_type", "type", "status", "reason", "limit_source", "finish_reason"
 	};
 
 	for (int i = 0; i < (int) lengthof(members); i++)
@@ -295,7 +317,25 @@ find_message(JsonbContainer *body, JsonbContainer *error)
 	return message;
 }
 
-/* Google's details[]: the reasons of its ErrorInfo. */
+/* Google: a quota that is used up for the day, not for the minute. */
+static void
+add_daily_quota(Failure *failure, JsonbContainer *detail)
+{
+	JsonbContainer *violations = json_member_array(detail, "violations");
+	JsonbIterator  *iterator = violations ? json_iterate(violations) : NULL;
+	JsonbValue		violation;
+
+	while (violations && json_next_element(&iterator, &violation) && failure->ncodes < MAX_CODES)
+	{
+		JsonbContainer *object = json_value_object(&violation);
+		char		   *quota = object ? json_member_string(object, "quotaId") : NULL;
+
+		if (quota && strstr(quota, "PerDay"))
+			failure->codes[failure->ncodes++] = "quota_per_day";
+	}
+}
+
+/* Google's details[]: the reasons of its ErrorInfo, the quotas of its QuotaFailure. */
 static void
 add_details(Failure *failure, JsonbContainer *error)
 {
@@ -308,7 +348,10 @@ add_details(Failure *failure, JsonbContainer *error)
 	iterator = json_iterate(details);
 	while (json_next_element(&iterator, &detail) && failure->ncodes < MAX_CODES)
 		if (json_value_object(&detail))
+		{
 			add_code(failure, json_member(json_value_object(&detail), "reason"));
+			add_daily_quota(failure, json_value_object(&detail));
+		}
 }
 
 static void
@@ -380,7 +423,7 @@ failure_read(const WireResponse *wire, JsonbContainer *body, ProviderReply *repl
 	failure.lower_message = failure.message ? asc_tolower(failure.message, strlen(failure.message)) : "";
 
 	reply->outcome = classify(&failure);
-	reply->retry_after_ms = retry_after_ms(wire, failure.lower_message);
+	reply->retry_after_ms = retry_after_ms(wire, body, failure.lower_message);
 	reply->do_not_retry = retry_is_forbidden(wire);
 	reply->code = failure.ncodes > 0 ? failure.codes[0] : NULL;
 	reply->message = NULL;

@@ -138,9 +138,10 @@ typedef struct ApiFormat
 
 	/*
 	 * Write the request.  It may ask for a stream (wire->streams) although the
-	 * caller wants the answer whole; the answer is then collected.  Parameters that the provider cannot honour are left
-	 * out and noted (wire_request_dropped, _adjusted).  False with an error when
-	 * the messages cannot be said in this format, or tools that are needed.
+	 * caller wants the answer whole; the answer is then collected.  Parameters
+	 * that the provider cannot honour are left out and noted
+	 * (wire_request_dropped, _adjusted).  False with an error when the messages
+	 * cannot be said in this format, or tools that are needed.
 	 */
 	bool (*build_chat)(Exchange *exchange, WireRequest *wire, LlmError *error);
 

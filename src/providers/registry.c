@@ -5,12 +5,18 @@
 #include "providers/provider.h"
 
 #include "providers/anthropic.h"
+#include "providers/cohere.h"
+#include "providers/google.h"
 #include "providers/openai.h"
+#include "providers/replicate.h"
 #include "utils/formatting.h"
 
 static const ApiFormat *const api_formats[] = {
 	&openai_format,
 	&anthropic_format,
+	&google_format,
+	&cohere_format,
+	&replicate_format,
 };
 
 const ApiFormat *

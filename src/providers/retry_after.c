@@ -8,6 +8,8 @@
  */
 #include "providers/retry_after.h"
 
+#include "chat/json.h"
+
 #include "utils/datetime.h"
 
 #define MAX_WAIT_MS (INT64CONST(31) * 24 * 3600 * 1000)
@@ -214,8 +216,29 @@ read_message(const char *message)
 	return -1;
 }
 
+/* Google's google.rpc.RetryInfo: {"@type": …, "retryDelay": "34.4s"} */
+static int64
+read_retry_info(JsonbContainer *body)
+{
+	JsonbContainer *error = body ? json_member_object(body, "error") : NULL;
+	JsonbContainer *details = error ? json_member_array(error, "details") : NULL;
+	JsonbIterator  *iterator = details ? json_iterate(details) : NULL;
+	int64			wait = -1;
+	JsonbValue		detail;
+
+	while (details && json_next_element(&iterator, &detail))
+	{
+		JsonbContainer *object = json_value_object(&detail);
+		char		   *delay = object ? json_member_string(object, "retryDelay") : NULL;
+
+		if (delay)
+			wait = Max(wait, read_duration(delay));
+	}
+	return wait;
+}
+
 int64
-retry_after_ms(const WireResponse *wire, const char *message)
+retry_after_ms(const WireResponse *wire, JsonbContainer *body, const char *message)
 {
 	const char *milliseconds = wire_response_header(wire, "retry-after-ms");
 	const char *seconds = wire_response_header(wire, "retry-after");
@@ -230,6 +253,8 @@ retry_after_ms(const WireResponse *wire, const char *message)
 		wait = read_http_date(seconds, wire->received_at);
 	if (wait < 0)
 		wait = read_reset_headers(wire);
+	if (wait < 0)
+		wait = read_retry_info(body);
 	if (wait < 0)
 		wait = read_message(message);
 	return wait;

@@ -9,10 +9,11 @@
 
 /*
  * Milliseconds from wire->received_at, from the headers or, failing these, from
- * the provider's message (or NULL); -1 when neither says.  Between 1 ms and
+ * the body of the error (an object or NULL; Google says it there), or from the
+ * provider's message (or NULL); -1 when neither says.  Between 1 ms and
  * 31 days: what else is said is ignored, or cut.
  */
-extern int64 retry_after_ms(const WireResponse *wire, const char *message);
+extern int64 retry_after_ms(const WireResponse *wire, JsonbContainer *body, const char *message);
 
 /* Whether x-should-retry forbids another try. */
 extern bool retry_is_forbidden(const WireResponse *wire);

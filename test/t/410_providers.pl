@@ -27,7 +27,7 @@ sql(q(UPDATE llm_models SET retires_on = NULL;
 
 # The model that is asked, and the one for images where it is another.
 my %models = (
-	openai      => ['gpt-5.4-mini'],
+	openai      => ['gpt-4.1'],
 	anthropic   => ['claude-haiku-4-5'],
 	google      => ['gemini-2.5-flash'],
 	cohere      => [ 'command-a-03-2025', 'command-a-vision-07-2025' ],
@@ -220,6 +220,52 @@ subtest 'with strict the next candidate is asked' => sub {
 	is(scalar @{ $answer->{choices} }, 2, 'which does');
 	is($answer->{llm_router}{attempts}[0]{outcome}, 'unsupported', 'and the first is in the attempts');
 	is(scalar($provider->requests), 1, 'though it got no request');
+};
+
+subtest 'what is wrong with a request is found before anything is sent' => sub {
+	my $call = { role => 'assistant', tool_calls => [ { id => 'c', type => 'function', function => { name => 'f', arguments => '{}' } } ] };
+	my @wrong = (
+		[ [ user([ { type => 'image_url', image_url => { url => 'cat.png' } } ]) ], {}, 'messages[0].content[0].image_url.url' ],
+		[ [ user([ { type => 'image_url', image_url => { url => 'data:image/png,raw' } } ]) ], {}, 'messages[0].content[0].image_url.url' ],
+		[ [ user('Hi') ], { tools => [ { type => 'function', function => {} } ] }, 'options.tools[0].function.name' ],
+		[ [ user('Hi'), $call, { role => 'tool', tool_call_id => 'd', content => 'x' } ], {}, 'messages[2].tool_call_id' ],
+		[ [ { role => 'robot', content => 'Hi' } ], {}, 'messages[0].role' ],
+		[ [ user([ { type => 'smell', smell => 'rose' } ]) ], {}, 'messages[0].content[0].type' ]);
+	$provider->reset;
+	foreach my $case (@wrong)
+	{
+		my ($messages, $options, $path) = @$case;
+		my ($state, $error) = LlmRouterTest::sql_error($node,
+			'SELECT llm_chat(' . quoted($messages) . ", model => 'anthropic/claude-haiku-4-5', options => " . quoted($options) . ')');
+		like("$state $error", qr/^22023 \Q$path\E: /, $error);
+	}
+	is(scalar($provider->requests), 0, 'nothing was sent');
+};
+
+subtest 'a hostile or broken provider costs a call, not the server' => sub {
+	my %broken = (
+		'garbage instead of an answer'     => [ 'llm_chat',        { payload => 'garbage_json' } ],
+		'a web page instead of an answer'  => [ 'llm_chat',        { payload => 'html' } ],
+		'nothing'                          => [ 'llm_chat',        { payload => 'empty' } ],
+		'a body that is cut off'           => [ 'llm_chat',        { close => 'mid_body' } ],
+		'a stream that is cut off'         => [ 'llm_chat_stream', { close => 'mid_body', stop_after_events => 2 } ],
+		'a stream without its end'         => [ 'llm_chat_stream', { stop_after_events => 2 } ],
+		'an error in a stream'             => [ 'llm_chat_stream', { stream_error => { status => 529, message => 'Overloaded.', type => 'overloaded_error' }, stop_after_events => 2 } ]);
+	foreach my $name (sort keys %models)
+	{
+		foreach my $what (sort keys %broken)
+		{
+			my ($function, $behaviour) = @{ $broken{$what} };
+			$provider->reset;
+			# A stream of predictions is a request of its own.
+			my %place = $name eq 'replicate' && $function eq 'llm_chat_stream' ? (for_path => '/replicate-stream') : ();
+			$provider->script({ %$behaviour, %place, times => undef });
+			my ($state, $error) = LlmRouterTest::sql_error($node, "SELECT $function(" . quoted([ user('Hello there') ])
+				  . ", model => '$name/$models{$name}[0]', options => " . quoted({ router => { max_attempts => 1 } }) . ')');
+			is($state, 'LR002', "$name, $what: LR002") or diag($error);
+		}
+	}
+	is(sql('SELECT 1'), 1, 'the server is there');
 };
 
 note('The answers of ten providers to ten questions:');

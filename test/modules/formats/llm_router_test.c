@@ -5,12 +5,15 @@
  */
 #include "postgres.h"
 
+#include "base/encoding.h"
 #include "chat/json.h"
 #include "chat/request.h"
 #include "chat/response.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "providers/provider.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 PG_MODULE_MAGIC;
@@ -21,6 +24,7 @@ PG_FUNCTION_INFO_V1(test_build);
 PG_FUNCTION_INFO_V1(test_wire);
 PG_FUNCTION_INFO_V1(test_answer);
 PG_FUNCTION_INFO_V1(test_stream);
+PG_FUNCTION_INFO_V1(test_exchange);
 PG_FUNCTION_INFO_V1(test_gathered);
 PG_FUNCTION_INFO_V1(test_check);
 PG_FUNCTION_INFO_V1(test_key_check);
@@ -413,6 +417,83 @@ test_stream(PG_FUNCTION_ARGS)
 	json_push_key(&state, "end");
 	push_reply(&state, &reply);
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+/* Read one of test_exchange's answers: {"status", "body"}, {"events": text} or {"bytes": bytea}. */
+static void
+read_step(Exchange *exchange, JsonbContainer *step, ProviderReply *reply)
+{
+	WireResponse   wire = { .status = 200, .body = "", .received_at = TEST_TIME };
+	char		  *events = json_member_string(step, "events");
+	char		  *bytes = json_member_string(step, "bytes");
+	JsonbValue	  *body = json_member(step, "body");
+	int64		   status;
+	StringInfoData text;
+
+	if (json_member_int64(step, "status", &status))
+		wire.status = (int) status;
+	provider_reply_init(reply);
+	initStringInfo(&text);
+	if (events)
+		encoding_append_as_utf8(&text, events, strlen(events));
+	else if (bytes)
+	{
+		bytea *decoded = DatumGetByteaPP(DirectFunctionCall1(byteain, CStringGetDatum(bytes)));
+
+		appendBinaryStringInfo(&text, VARDATA_ANY(decoded), VARSIZE_ANY_EXHDR(decoded));
+	}
+	else if (body)
+		json_append_value(&text, body);
+	if ((events || bytes) &&
+		!exchange_read_stream(exchange, &wire, text.data, text.len, true, 1024 * 1024, reply))
+		elog(ERROR, "the stream did not end");
+	if (events || bytes)
+		return;
+	wire.body = text.data;
+	wire.body_length = text.len;
+	exchange->format->parse_chat(exchange, &wire, reply);
+}
+
+/*
+ * test_exchange(format text, model text, messages jsonb, options jsonb, streams boolean,
+ *				 answers jsonb) returns setof jsonb: one exchange of several requests: what each
+ * answer means, after the chunks that it brings.
+ */
+Datum
+test_exchange(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Exchange	  *exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
+											 text_to_cstring(PG_GETARG_TEXT_PP(1)), 0, 2,
+											 PG_GETARG_BOOL(4) ? CHAT_STREAM : CHAT_WHOLE);
+	JsonbIterator *iterator = json_iterate(&PG_GETARG_JSONB_P(5)->root);
+	JsonbValue	   step;
+	WireRequest	   wire;
+	LlmError	   error = { 0 };
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (!exchange->format->build_chat(exchange, &wire, &error))
+		error_throw(&error);
+	while (json_next_element(&iterator, &step))
+	{
+		JsonbParseState *state = NULL;
+		ProviderReply	 reply;
+		Jsonb			*chunk;
+		Datum			 value;
+		bool			 is_null = false;
+
+		if (json_value_object(&step) == NULL)
+			elog(ERROR, "an answer is no object");
+		read_step(exchange, json_value_object(&step), &reply);
+		while ((chunk = answer_take_chunk(exchange->answer)) != NULL)
+		{
+			value = JsonbPGetDatum(chunk);
+			tuplestore_putvalues(result->setResult, result->setDesc, &value, &is_null);
+		}
+		value = JsonbPGetDatum(JsonbValueToJsonb(push_reply(&state, &reply)));
+		tuplestore_putvalues(result->setResult, result->setDesc, &value, &is_null);
+	}
+	return (Datum) 0;
 }
 
 /*

@@ -9,6 +9,7 @@ CREATE FUNCTION test_key_check(format text, rules jsonb DEFAULT '{}') RETURNS te
 CREATE FUNCTION test_wire(format text, model text, messages jsonb, options jsonb DEFAULT NULL, streams boolean DEFAULT false, max_output_tokens int DEFAULT 0) RETURNS jsonb LANGUAGE c AS :'module';
 CREATE FUNCTION test_answer(format text, model text, status int, headers jsonb, body bytea, messages jsonb, options jsonb) RETURNS jsonb LANGUAGE c AS :'module';
 CREATE FUNCTION test_stream(format text, model text, stream bytea, piece int, messages jsonb, options jsonb) RETURNS jsonb LANGUAGE c AS :'module';
+CREATE FUNCTION test_exchange(format text, model text, messages jsonb, options jsonb, streams boolean, answers jsonb) RETURNS SETOF jsonb LANGUAGE c AS :'module';
 CREATE FUNCTION test_gathered(format text, model text, stream bytea, messages jsonb, options jsonb) RETURNS jsonb LANGUAGE c AS :'module';
 
 -- An answer in OpenAI's format.
