@@ -360,22 +360,20 @@ result_cache(JsonbContainer *message)
 
 /* A result whose call nobody knows, as OpenAI's older functions may have it, is text. */
 static void
-write_result(Conversation *talk, JsonbContainer *message)
+write_orphan(Conversation *talk, Slice content, JsonbContainer *message)
 {
-	StringInfo	text = message_text(message);
-	Slice		content = { text->data, text->len };
+	if (slice_is_blank(content))
+		return;
+	enter_turn(talk, MESSAGE_USER);
+	write_text(&talk->blocks, content, result_cache(message));
+}
+
+static void
+write_result(Conversation *talk, Slice content, Slice id, JsonbContainer *message)
+{
 	JsonWriter *json = &talk->results.json;
 	bool		is_error;
-	Slice		id;
 
-	if (!tool_history_find(talk->history, message_call_id(message), &id))
-	{
-		if (slice_is_blank(content))
-			return;
-		enter_turn(talk, MESSAGE_USER);
-		write_text(&talk->blocks, content, result_cache(message));
-		return;
-	}
 	enter_turn(talk, MESSAGE_USER);
 	begin_block(&talk->results, "tool_result");
 	json_write_key(json, "tool_use_id");
@@ -393,6 +391,21 @@ write_result(Conversation *talk, JsonbContainer *message)
 	end_block(&talk->results, result_cache(message));
 }
 
+static void
+write_tool(Conversation *talk, JsonbContainer *message)
+{
+	StringInfo text = message_text(message);
+	Slice	   content = { text->data, text->len };
+	Slice	   id;
+
+	if (tool_history_find(talk->history, message_call_id(message), &id))
+		write_result(talk, content, id, message);
+	else
+		write_orphan(talk, content, message);
+	pfree(text->data);
+	pfree(text);
+}
+
 static bool
 write_message(Conversation *talk, JsonbContainer *message)
 {
@@ -405,7 +418,7 @@ write_message(Conversation *talk, JsonbContainer *message)
 		case MESSAGE_ASSISTANT:
 			return write_assistant(talk, message);
 		case MESSAGE_TOOL:
-			write_result(talk, message);
+			write_tool(talk, message);
 			break;
 	}
 	return true;

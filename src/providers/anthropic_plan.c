@@ -49,14 +49,17 @@ anthropic_has_thoughts(JsonbContainer *message)
 static bool
 says_something(MessageRole role, JsonbContainer *message)
 {
-	PartWalk	walk = message_parts(message);
-	MessagePart part;
+	PartWalk		walk = message_parts(message);
+	JsonbContainer *calls = json_member_array(message, "tool_calls");
+	MessagePart		part;
 
+	if (role == MESSAGE_TOOL || (calls && JsonContainerSize(calls) > 0) ||
+		json_member_object(message, "function_call"))
+		return true;
 	while (next_part(&walk, &part))
 		if (part.kind != PART_TEXT || !slice_is_blank(part.text))
 			return true;
-	return role == MESSAGE_TOOL ||
-		   (role == MESSAGE_ASSISTANT && (anthropic_has_thoughts(message) || message_tool_calls(message)));
+	return role == MESSAGE_ASSISTANT && anthropic_has_thoughts(message);
 }
 
 /*

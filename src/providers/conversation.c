@@ -8,6 +8,7 @@
 #include "base/encoding.h"
 #include "chat/json.h"
 #include "common/hashfn.h"
+#include "utils/memutils.h"
 
 MessageRole
 message_role(JsonbContainer *message)
@@ -65,12 +66,16 @@ static bool
 split_data_url(Slice url, Slice *mime_type, Slice *base64)
 {
 	static const char scheme[] = "data:";
-	const char		 *comma = url.data ? memchr(url.data, ',', url.length) : NULL;
-	const char		 *start = url.data + strlen(scheme);
+	const char		 *start;
+	const char		 *comma;
 	const char		 *semicolon;
 
-	if (comma == NULL || url.length < (int) strlen(scheme) ||
-		pg_strncasecmp(url.data, scheme, strlen(scheme)) != 0 || comma < start)
+	if (url.length < (int) strlen(scheme) ||
+		pg_strncasecmp(url.data, scheme, strlen(scheme)) != 0)
+		return false;
+	start = url.data + strlen(scheme);
+	comma = memchr(start, ',', url.length - strlen(scheme));
+	if (comma == NULL)
 		return false;
 	semicolon = memchr(start, ';', comma - start);
 	*mime_type = (Slice){ start, (int) ((semicolon ? semicolon : comma) - start) };
@@ -98,6 +103,13 @@ read_file(JsonbContainer *file, MessagePart *part)
 	split_data_url(part->base64, &part->mime_type, &part->base64);
 }
 
+/* The object that a part of that type has, or NULL: only what its type says has been checked. */
+static JsonbContainer *
+part_member(JsonbContainer *part, const char *type)
+{
+	return json_value_is(json_member(part, "type"), type) ? json_member_object(part, type) : NULL;
+}
+
 static void
 read_part(const JsonbValue *value, MessagePart *part)
 {
@@ -114,9 +126,9 @@ read_part(const JsonbValue *value, MessagePart *part)
 		return;
 	}
 	part->object = object;
-	image = json_member_object(object, "image_url");
-	audio = json_member_object(object, "input_audio");
-	file = json_member_object(object, "file");
+	image = part_member(object, "image_url");
+	audio = part_member(object, "input_audio");
+	file = part_member(object, "file");
 	if (image)
 		read_image(image, part);
 	else if (audio)
@@ -225,23 +237,46 @@ wrapped_arguments(const JsonbValue *text)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* The object that a text is, or NULL. */
+static Jsonb *
+parse_object(const char *utf8, int length)
+{
+	const char *problem;
+	Jsonb	   *json = json_from_bytes(utf8, length, &problem);
+
+	return json && JB_ROOT_IS_OBJECT(json) ? json : NULL;
+}
+
+/*
+ * A parser leaves far more memory behind than most arguments have, which would be
+ * kept for each call of a conversation: only the result is.
+ */
 static Jsonb *
 read_arguments(const JsonbValue *text)
 {
+	MemoryContext  caller = CurrentMemoryContext;
+	MemoryContext  scratch;
 	StringInfoData utf8;
-	const char	  *problem;
-	Jsonb		  *arguments;
+	Jsonb		  *parsed = NULL;
+	Jsonb		  *arguments = NULL;
+	bool		   blank;
 
 	if (!json_value_filled(text))
 		return wrapped_arguments(NULL);
+	scratch = AllocSetContextCreate(caller, "llm_router arguments", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(scratch);
 	initStringInfo(&utf8);
 	encoding_append_as_utf8(&utf8, text->val.string.val, text->val.string.len);
-	if (slice_is_blank((Slice){ utf8.data, utf8.len }))
-		return wrapped_arguments(NULL);
-	arguments = json_from_bytes(utf8.data, utf8.len, &problem);
-	if (arguments && JB_ROOT_IS_OBJECT(arguments))
-		return arguments;
-	return wrapped_arguments(text);
+	blank = slice_is_blank((Slice){ utf8.data, utf8.len });
+	if (!blank)
+		parsed = parse_object(utf8.data, utf8.len);
+	MemoryContextSwitchTo(caller);
+	if (parsed)
+		arguments = memcpy(palloc(VARSIZE(parsed)), parsed, VARSIZE(parsed));
+	else
+		arguments = wrapped_arguments(blank ? NULL : text);
+	MemoryContextDelete(scratch);
+	return arguments;
 }
 
 static MessageToolCall *
@@ -254,6 +289,15 @@ make_call(const JsonbValue *id, JsonbContainer *function, JsonbValue *extra)
 	call->arguments = read_arguments(json_member(function, "arguments"));
 	call->extra = json_value_object(extra) ? extra : NULL;
 	return call;
+}
+
+/* The function that a call is of, or NULL: custom calls have none, and are not checked for a name. */
+static JsonbContainer *
+called_function(JsonbContainer *call)
+{
+	JsonbContainer *function = json_member_object(call, "function");
+
+	return function && json_value_filled(json_member(function, "name")) ? function : NULL;
 }
 
 List *
@@ -273,7 +317,7 @@ message_tool_calls(JsonbContainer *message)
 	while (json_next_element(&iterator, &element))
 	{
 		JsonbContainer *object = json_value_object(&element);
-		JsonbContainer *function = json_member_object(object, "function");
+		JsonbContainer *function = called_function(object);
 
 		if (function)
 			calls = lappend(calls, make_call(json_member(object, "id"), function,
@@ -373,7 +417,7 @@ has_custom_call(JsonbContainer *message)
 		return false;
 	iterator = json_iterate(calls);
 	while (json_next_element(&iterator, &call))
-		if (json_member_object(json_value_object(&call), "function") == NULL)
+		if (called_function(json_value_object(&call)) == NULL)
 			return true;
 	return false;
 }

@@ -32,7 +32,8 @@ read_tools(const ChatRequest *request, ToolSet *set, LlmError *error)
 	{
 		JsonbContainer *function = json_member_object(json_value_object(&element), "function");
 
-		if (function == NULL)
+		/* Tools of other types are not checked for a name. */
+		if (function == NULL || !json_value_filled(json_member(function, "name")))
 			return error_set(error, ERRCODE_LLM_BAD_REQUEST,
 							 "tools other than functions cannot be sent in this API format");
 		set->tools = lappend(set->tools, make_tool(json_value_object(&element), function));

@@ -36,6 +36,11 @@ FROM unnest(ARRAY['claude-opus-4-5', 'claude-sonnet-4-6']) AS model;
 SELECT body_messages('[{"role":"user","content":"a"},{"role":"assistant","content":"The"}]', 'claude-opus-4-5', options)
 FROM unnest(ARRAY['{"reasoning_effort":"low"}', '{"response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{"type":"object"}}}}']::jsonb[]) AS options;
 
+-- A part is of the type that it says; a call or a tool without a function's name is a custom one.
+SELECT body('[{"role":"user","content":[{"type":"text","text":"a","file":{"filename":"x"},"image_url":{}}]}]')->'body'->'messages';
+SELECT body('[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"custom","function":{"arguments":"{}"}}]}]'),
+	   body(:'hi', '{"tools":[{"type":"custom","function":{}}]}');
+
 -- Images and files.
 SELECT body_messages('[{"role":"user","content":[{"type":"text","text":"See"},
 	{"type":"image_url","image_url":{"url":"data:image/jpg;base64,AAAA","detail":"low"}},{"type":"image_url","image_url":{"url":"https://example.com/a.png"}},
