@@ -10,14 +10,7 @@
 
 #include "chat/field.h"
 #include "chat/json.h"
-#include "common/hashfn.h"
-
-/* A string inside the messages; not NUL-terminated. */
-typedef struct Slice
-{
-	const char *data;
-	int			length;
-} Slice;
+#include "chat/slice.h"
 
 typedef struct CallId
 {
@@ -25,15 +18,13 @@ typedef struct CallId
 	char  status;
 } CallId;
 
-#define SH_PREFIX		call_ids
-#define SH_ELEMENT_TYPE CallId
-#define SH_KEY_TYPE		Slice
-#define SH_KEY			id
-#define SH_HASH_KEY(table, key) \
-	hash_bytes((const unsigned char *) (key).data, (key).length)
-#define SH_EQUAL(table, a, b) \
-	((a).length == (b).length && memcmp((a).data, (b).data, (a).length) == 0)
-#define SH_SCOPE static inline
+#define SH_PREFIX				call_ids
+#define SH_ELEMENT_TYPE			CallId
+#define SH_KEY_TYPE				Slice
+#define SH_KEY					id
+#define SH_HASH_KEY(table, key) slice_hash(key)
+#define SH_EQUAL(table, a, b)	slice_equal(a, b)
+#define SH_SCOPE				static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"

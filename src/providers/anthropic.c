@@ -14,41 +14,29 @@
 
 #define MAX_REQUEST_ID_BYTES 100
 
-/* llm_providers.request_rules: of those for OpenAI's format only "headers" means something. */
-typedef struct AnthropicRules
+/* Whether the constant headers say a version of the API. */
+static bool
+has_version(JsonbContainer *headers)
 {
-	JsonbContainer *headers; /* object: constant headers; or NULL */
-} AnthropicRules;
+	JsonbIterator *iterator = headers ? json_iterate(headers) : NULL;
+	JsonbValue	   name;
+	JsonbValue	   value;
+	bool		   found = false;
 
-static const void *
-anthropic_read_rules(Jsonb *document)
-{
-	AnthropicRules *rules = palloc0(sizeof(AnthropicRules));
-	Jsonb		   *copy = memcpy(palloc(VARSIZE(document)), document, VARSIZE(document));
-
-	rules->headers = json_member_object(&copy->root, "headers");
-	return rules;
+	while (headers && json_next_member(&iterator, &name, &value))
+		found = found || pg_strcasecmp(json_value_string(&name), VERSION_HEADER) == 0;
+	return found;
 }
 
 static void
 start_request(const ProviderEndpoint *endpoint, const char *method, const char *path,
 			  WireRequest *wire)
 {
-	const AnthropicRules *rules = endpoint->rules;
-	JsonbIterator		 *iterator = rules->headers ? json_iterate(rules->headers) : NULL;
-	bool				  has_version = false;
-	JsonbValue			  name;
-	JsonbValue			  value;
+	JsonbContainer *headers = unconstify(void *, endpoint->rules);
 
 	wire_request_start(wire, endpoint, method, path);
-	while (rules->headers && json_next_member(&iterator, &name, &value))
-	{
-		if (value.type != jbvString)
-			continue;
-		wire_request_add_header(wire, json_value_string(&name), json_value_string(&value));
-		has_version = has_version || pg_strcasecmp(json_value_string(&name), VERSION_HEADER) == 0;
-	}
-	if (!has_version)
+	wire_request_add_constant_headers(wire, headers);
+	if (!has_version(headers))
 		wire_request_add_header(wire, VERSION_HEADER, VERSION);
 }
 
@@ -155,7 +143,7 @@ anthropic_parse_chat(Exchange *exchange, const WireResponse *wire, ProviderReply
 
 const ApiFormat anthropic_format = {
 	.name = "anthropic",
-	.read_rules = anthropic_read_rules,
+	.read_rules = provider_read_headers,
 	.build_chat = anthropic_build_chat,
 	.parse_chat = anthropic_parse_chat,
 	.parse_event = anthropic_parse_event,

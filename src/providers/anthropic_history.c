@@ -9,8 +9,6 @@
  */
 #include "providers/anthropic.h"
 
-#include "common/hashfn.h"
-
 typedef struct SliceEntry
 {
 	Slice key;
@@ -18,15 +16,13 @@ typedef struct SliceEntry
 	char  status;
 } SliceEntry;
 
-#define SH_PREFIX		slice_map
-#define SH_ELEMENT_TYPE SliceEntry
-#define SH_KEY_TYPE		Slice
-#define SH_KEY			key
-#define SH_HASH_KEY(table, key) \
-	hash_bytes((const unsigned char *) (key).data, (key).length)
-#define SH_EQUAL(table, a, b) \
-	((a).length == (b).length && memcmp((a).data, (b).data, (a).length) == 0)
-#define SH_SCOPE static inline
+#define SH_PREFIX				slice_map
+#define SH_ELEMENT_TYPE			SliceEntry
+#define SH_KEY_TYPE				Slice
+#define SH_KEY					key
+#define SH_HASH_KEY(table, key) slice_hash(key)
+#define SH_EQUAL(table, a, b)	slice_equal(a, b)
+#define SH_SCOPE				static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"

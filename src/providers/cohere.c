@@ -9,16 +9,18 @@
 
 #define DEFAULT_CHECK_PATH "/v1/models?page_size=1"
 
-static const void *
-cohere_read_rules(Jsonb *rules)
+static void
+start_request(const ProviderEndpoint *endpoint, const char *method, const char *path,
+			  WireRequest *wire)
 {
-	return NULL; /* there is one such provider */
+	wire_request_start(wire, endpoint, method, path);
+	wire_request_add_constant_headers(wire, unconstify(void *, endpoint->rules));
 }
 
 static bool
 cohere_build_chat(Exchange *exchange, WireRequest *wire, LlmError *error)
 {
-	wire_request_start(wire, exchange->endpoint, "POST", "/v2/chat");
+	start_request(exchange->endpoint, "POST", "/v2/chat", wire);
 	wire_request_add_header(wire, "Content-Type", "application/json");
 	wire->streams = exchange->request->streams;
 	return cohere_write_chat(exchange, wire, error);
@@ -27,8 +29,8 @@ cohere_build_chat(Exchange *exchange, WireRequest *wire, LlmError *error)
 static void
 cohere_build_check(const ProviderEndpoint *endpoint, WireRequest *wire)
 {
-	wire_request_start(wire, endpoint, "GET",
-					   endpoint->check_path ? endpoint->check_path : DEFAULT_CHECK_PATH);
+	start_request(endpoint, "GET", endpoint->check_path ? endpoint->check_path : DEFAULT_CHECK_PATH,
+				  wire);
 }
 
 /* Errors have a text where answers have an object, or a reason that says so. */
@@ -66,7 +68,7 @@ cohere_parse_chat(Exchange *exchange, const WireResponse *wire, ProviderReply *r
 
 const ApiFormat cohere_format = {
 	.name = "cohere",
-	.read_rules = cohere_read_rules,
+	.read_rules = provider_read_headers,
 	.build_chat = cohere_build_chat,
 	.parse_chat = cohere_parse_chat,
 	.parse_event = cohere_parse_event,

@@ -8,7 +8,6 @@
 #include "providers/cohere.h"
 
 #include "chat/json.h"
-#include "common/hashfn.h"
 #include "providers/conversation.h"
 
 /* A tool call's id.  Callers use an id again in a later turn; Cohere refuses that. */
@@ -21,15 +20,13 @@ typedef struct CallId
 	char  status;
 } CallId;
 
-#define SH_PREFIX		call_id
-#define SH_ELEMENT_TYPE CallId
-#define SH_KEY_TYPE		Slice
-#define SH_KEY			id
-#define SH_HASH_KEY(table, key) \
-	hash_bytes((const unsigned char *) (key).data, (key).length)
-#define SH_EQUAL(table, a, b) \
-	((a).length == (b).length && memcmp((a).data, (b).data, (a).length) == 0)
-#define SH_SCOPE static inline
+#define SH_PREFIX				call_id
+#define SH_ELEMENT_TYPE			CallId
+#define SH_KEY_TYPE				Slice
+#define SH_KEY					id
+#define SH_HASH_KEY(table, key) slice_hash(key)
+#define SH_EQUAL(table, a, b)	slice_equal(a, b)
+#define SH_SCOPE				static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"

@@ -7,7 +7,6 @@
 
 #include "base/encoding.h"
 #include "chat/json.h"
-#include "common/hashfn.h"
 #include "utils/memutils.h"
 
 MessageRole
@@ -341,15 +340,13 @@ typedef struct ToolName
 	char	   status;
 } ToolName;
 
-#define SH_PREFIX		tool_name
-#define SH_ELEMENT_TYPE ToolName
-#define SH_KEY_TYPE		Slice
-#define SH_KEY			id
-#define SH_HASH_KEY(table, key) \
-	hash_bytes((const unsigned char *) (key).data, (key).length)
-#define SH_EQUAL(table, a, b) \
-	((a).length == (b).length && memcmp((a).data, (b).data, (a).length) == 0)
-#define SH_SCOPE static inline
+#define SH_PREFIX				tool_name
+#define SH_ELEMENT_TYPE			ToolName
+#define SH_KEY_TYPE				Slice
+#define SH_KEY					id
+#define SH_HASH_KEY(table, key) slice_hash(key)
+#define SH_EQUAL(table, a, b)	slice_equal(a, b)
+#define SH_SCOPE				static inline
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"

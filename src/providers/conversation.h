@@ -10,6 +10,7 @@
 #ifndef LLM_ROUTER_CONVERSATION_H
 #define LLM_ROUTER_CONVERSATION_H
 
+#include "chat/slice.h"
 #include "providers/provider.h"
 
 typedef enum MessageRole
@@ -34,13 +35,6 @@ typedef enum PartKind
 	PART_AUDIO,
 	PART_FILE
 } PartKind;
-
-/* A slice of the request's text; not NUL-terminated. */
-typedef struct Slice
-{
-	const char *data; /* NULL: absent */
-	int			length;
-} Slice;
 
 typedef struct MessagePart
 {

@@ -9,28 +9,12 @@
 
 #define DEFAULT_CHECK_PATH "/v1beta/models?pageSize=1"
 
-static const void *
-google_read_rules(Jsonb *document)
-{
-	Jsonb *copy = memcpy(palloc(VARSIZE(document)), document, VARSIZE(document));
-
-	return json_member_object(&copy->root, "headers");
-}
-
-/* Of the rules for OpenAI's format only constant headers mean something here. */
 static void
 start_request(const ProviderEndpoint *endpoint, const char *method, const char *path,
 			  WireRequest *wire)
 {
-	JsonbContainer *headers = unconstify(void *, endpoint->rules);
-	JsonbIterator  *iterator = headers ? json_iterate(headers) : NULL;
-	JsonbValue		name;
-	JsonbValue		value;
-
 	wire_request_start(wire, endpoint, method, path);
-	while (headers && json_next_member(&iterator, &name, &value))
-		if (value.type == jbvString)
-			wire_request_add_header(wire, json_value_string(&name), json_value_string(&value));
+	wire_request_add_constant_headers(wire, unconstify(void *, endpoint->rules));
 }
 
 /* The model stands in the path: what is not plain there is percent-encoded (RFC 3986). */
@@ -43,7 +27,7 @@ chat_path(const char *model, bool streams)
 	appendStringInfoString(&path, "/v1beta/models/");
 	for (const unsigned char *c = (const unsigned char *) google_model_name(model); *c; c++)
 	{
-		if (isalnum(*c) || strchr("-._~/", *c))
+		if (!IS_HIGHBIT_SET(*c) && (isalnum(*c) || strchr("-._~/", *c)))
 			appendStringInfoChar(&path, (char) *c);
 		else
 			appendStringInfo(&path, "%%%02X", *c);
@@ -110,7 +94,7 @@ google_end_stream(Exchange *exchange, const WireResponse *wire, ProviderReply *r
 
 const ApiFormat google_format = {
 	.name = "google",
-	.read_rules = google_read_rules,
+	.read_rules = provider_read_headers,
 	.build_chat = google_build_chat,
 	.parse_chat = google_parse_chat,
 	.parse_event = google_parse_event,

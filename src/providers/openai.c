@@ -34,18 +34,10 @@ start_request(const ProviderEndpoint *endpoint, const char *method, const char *
 			  WireRequest *wire)
 {
 	const OpenAiRules *rules = endpoint->rules;
-	JsonbIterator	  *iterator;
-	JsonbValue		   name;
-	JsonbValue		   value;
 
 	wire_request_start(wire, endpoint, method, path);
 	add_query(wire, rules->query);
-	if (rules->headers == NULL)
-		return;
-	iterator = json_iterate(rules->headers);
-	while (json_next_member(&iterator, &name, &value))
-		if (value.type == jbvString)
-			wire_request_add_header(wire, json_value_string(&name), json_value_string(&value));
+	wire_request_add_constant_headers(wire, rules->headers);
 }
 
 static bool

@@ -260,6 +260,7 @@ append_function(StringInfo body, JsonbContainer *function)
 static void
 append_tool(StringInfo body, JsonbContainer *tool)
 {
+	bool		   is_function = json_value_is(json_member(tool, "type"), "function");
 	JsonbIterator *iterator = json_iterate(tool);
 	JsonbValue	   key;
 	JsonbValue	   value;
@@ -270,7 +271,7 @@ append_tool(StringInfo body, JsonbContainer *tool)
 	{
 		separate(body, &first);
 		json_append_key(body, &key);
-		if (json_value_is(&key, "function") && json_value_object(&value))
+		if (is_function && json_value_is(&key, "function"))
 			append_function(body, json_value_object(&value));
 		else
 			json_append_value(body, &value);

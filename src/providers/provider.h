@@ -192,6 +192,15 @@ extern void wire_request_add_header(WireRequest *wire, const char *name,
 extern void wire_request_start(WireRequest *wire, const ProviderEndpoint *endpoint,
 							   const char *method, const char *path);
 
+/* Add the headers of an object of names and strings, or NULL: request_rules' "headers". */
+extern void wire_request_add_constant_headers(WireRequest *wire, JsonbContainer *headers);
+
+/*
+ * A read_rules for formats in which no more than "headers" means something: the
+ * rules are that object, or NULL.
+ */
+extern const void *provider_read_headers(Jsonb *rules);
+
 /* Note a parameter (OpenAI's name) that is not sent, or sent otherwise.  Once is enough. */
 extern void wire_request_dropped(WireRequest *wire, const char *parameter);
 extern void wire_request_adjusted(WireRequest *wire, const char *parameter);

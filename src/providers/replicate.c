@@ -22,12 +22,6 @@
 #define DEPLOYMENT_PREFIX "deployments/"
 #define VERSION_LENGTH	  64
 
-static const void *
-replicate_read_rules(Jsonb *rules)
-{
-	return NULL; /* there is one such provider */
-}
-
 /* ------------------------------------------------------------------------
  * Which address makes a prediction
  * ------------------------------------------------------------------------
@@ -111,6 +105,7 @@ replicate_build_chat(Exchange *exchange, WireRequest *wire, LlmError *error)
 						 "deployments/owner/name, not \"%s\"",
 						 error_shown_name(exchange->model.name));
 	wire_request_start(wire, exchange->endpoint, "POST", path);
+	wire_request_add_constant_headers(wire, unconstify(void *, exchange->endpoint->rules));
 	wire_request_add_header(wire, "Content-Type", "application/json");
 	if (!exchange->request->streams)
 		wire_request_add_header(wire, "Prefer", WAIT_PREFERENCE);
@@ -142,7 +137,7 @@ replicate_build_check(const ProviderEndpoint *endpoint, WireRequest *wire)
 const ApiFormat replicate_format = {
 	.name = "replicate",
 	.works_on = true,
-	.read_rules = replicate_read_rules,
+	.read_rules = provider_read_headers,
 	.build_chat = replicate_build_chat,
 	.parse_chat = replicate_parse_chat,
 	.parse_event = replicate_parse_event,

@@ -47,6 +47,26 @@ wire_request_start(WireRequest *wire, const ProviderEndpoint *endpoint, const ch
 	wire_request_add_header(wire, "Accept", "application/json");
 }
 
+void
+wire_request_add_constant_headers(WireRequest *wire, JsonbContainer *headers)
+{
+	JsonbIterator *iterator = headers ? json_iterate(headers) : NULL;
+	JsonbValue	   name;
+	JsonbValue	   value;
+
+	while (headers && json_next_member(&iterator, &name, &value))
+		if (value.type == jbvString)
+			wire_request_add_header(wire, json_value_string(&name), json_value_string(&value));
+}
+
+const void *
+provider_read_headers(Jsonb *rules)
+{
+	Jsonb *copy = memcpy(palloc(VARSIZE(rules)), rules, VARSIZE(rules));
+
+	return json_member_object(&copy->root, "headers");
+}
+
 static void
 note_parameter(List **list, const char *parameter)
 {

@@ -72,6 +72,19 @@ is( LlmRouterTest::sql($node,
 	't',
 	'the cost is the tokens times the prices, exactly');
 
+my @chunks = map { decode_json($_) } split /\n/, LlmRouterTest::sql($node, <<"SQL");
+SELECT llm_chat_stream('[{"role": "user", "content": "Name three colours."}]', model => 'local/$MODEL',
+					   options => '{"max_tokens": 20, "temperature": 0}')
+SQL
+my $last = pop @chunks;
+my $text = join '', map { $_->{choices}[0]{delta}{content} // '' } @chunks;
+cmp_ok(scalar(@chunks), '>', 5, 'a stream comes in pieces');
+like($text, qr/\w/, 'which make a text');
+note($text);
+is($last->{usage}{completion_tokens}, LlmRouterTest::sql($node,
+		"SELECT output_tokens FROM llm_usage_logs WHERE request_id = '$last->{llm_router}{request_id}' AND status = 'ok'"),
+	'the tokens that the model counted are in the last chunk and in the ledger');
+
 my $long = LlmRouterTest::sql($node, <<"SQL");
 SELECT llm_chat(jsonb_build_array(jsonb_build_object('role', 'user', 'content', 'Count: ' || string_agg(i::text, ' '))),
 				model => 'local/$MODEL', options => '{"max_tokens": 3}') -> 'usage' ->> 'completion_tokens'
