@@ -88,6 +88,8 @@ SELECT test_good('google', '{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT
 
 -- Several candidates.
 SELECT test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","index":0},{"content":{"parts":[{"text":"b"}]},"finishReason":"MAX_TOKENS","index":1}]}') -> 'completion' -> 'choices';
+-- A number that is left out makes no choice.
+SELECT jsonb_path_query_array(test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","index":0},{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP","index":2}]}'), '$.completion.choices[*].index');
 
 -- Nonsense: counts that cannot be are unknown, odd members are passed over.
 SELECT test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":-1}}') ? 'usage';
