@@ -112,13 +112,6 @@ static const struct
 	[EFFORT_MAX] = { "max", 32768 },
 };
 
-/* The parameter that asks for thoughts. */
-static const char *
-asking_parameter(const ChatRequest *request)
-{
-	return parameter(request, "reasoning_effort") ? "reasoning_effort" : "reasoning";
-}
-
 /* The budget of OpenRouter's "reasoning" object; 0 for none. */
 static int64
 asked_budget(const ChatRequest *request)
@@ -149,11 +142,11 @@ static void
 plan_effort(AnthropicPlan *plan, ReasoningEffort effort, WireRequest *wire)
 {
 	if (effort == EFFORT_MINIMAL)
-		wire_request_adjusted(wire, asking_parameter(plan->request));
+		wire_request_adjusted(wire, parameter_of_reasoning(plan->request));
 	if (effort == EFFORT_XHIGH && !plan->model.knows_xhigh)
 	{
 		effort = EFFORT_MAX;
-		wire_request_adjusted(wire, asking_parameter(plan->request));
+		wire_request_adjusted(wire, parameter_of_reasoning(plan->request));
 	}
 	plan->thinking = THINKING_BY_EFFORT;
 	if (effort != EFFORT_UNSET)
@@ -190,7 +183,7 @@ plan_thinking(AnthropicPlan *plan, WireRequest *wire)
 	}
 	if (asked && effort != EFFORT_NONE && plan->thinking != THINKING_BY_EFFORT &&
 		plan->thinking != THINKING_IN_BUDGET)
-		wire_request_dropped(wire, asking_parameter(request));
+		wire_request_dropped(wire, parameter_of_reasoning(request));
 	plan->thinks = plan->thinking == THINKING_BY_EFFORT || plan->thinking == THINKING_IN_BUDGET ||
 				   (plan->thinking == THINKING_UNSAID && plan->model.thinks_unasked);
 }
@@ -217,7 +210,7 @@ add_budget(AnthropicPlan *plan, int64 maximum, bool raises, WireRequest *wire)
 		return;
 	plan->thinking = THINKING_UNSAID;
 	plan->thinks = false;
-	wire_request_dropped(wire, asking_parameter(plan->request));
+	wire_request_dropped(wire, parameter_of_reasoning(plan->request));
 }
 
 static void

@@ -49,16 +49,6 @@ changes(const ChatRequest *request, const char *name, int64 by_default)
 	return value && !(json_value_int64(value, &number) && number == by_default);
 }
 
-/* top_k of 0 or -1 means all tokens, which is said by saying nothing. */
-static bool
-limits_top_k(const ChatRequest *request)
-{
-	int64 top_k = 0;
-
-	json_value_int64(parameter(request, "top_k"), &top_k);
-	return top_k > 0;
-}
-
 /* A model that thinks takes none of these; the newest models never do. */
 static void
 note_sampling_dropped(const ChatRequest *request, WireRequest *wire)
@@ -67,7 +57,7 @@ note_sampling_dropped(const ChatRequest *request, WireRequest *wire)
 		wire_request_dropped(wire, "temperature");
 	if (changes(request, "top_p", 1))
 		wire_request_dropped(wire, "top_p");
-	if (limits_top_k(request))
+	if (parameter_limits_top_k(request))
 		wire_request_dropped(wire, "top_k");
 }
 
@@ -89,7 +79,7 @@ write_sampling(JsonWriter *writer, const AnthropicPlan *plan, WireRequest *wire)
 		parameter_write_number(request, "top_p", "0", "1", "top_p", writer, wire);
 	else if (changes(request, "top_p", 1))
 		wire_request_dropped(wire, "top_p");
-	if (limits_top_k(request))
+	if (parameter_limits_top_k(request))
 		parameter_write_number(request, "top_k", NULL, NULL, "top_k", writer, wire);
 }
 

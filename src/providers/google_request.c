@@ -201,17 +201,6 @@ write_penalties(Body *body)
 	}
 }
 
-/* top_k of 0 or -1 means all tokens, which is said by saying nothing. */
-static void
-write_top_k(Body *body)
-{
-	int64 top_k = 0;
-
-	json_value_int64(parameter(body->request, "top_k"), &top_k);
-	if (top_k > 0)
-		write_number(body, "top_k", NULL, NULL, "topK");
-}
-
 /* JSON beside functions came with Gemini 3. */
 static void
 write_response_format(Body *body)
@@ -240,12 +229,6 @@ write_response_format(Body *body)
  * ------------------------------------------------------------------------
  */
 
-static const char *
-asking_parameter(const ChatRequest *request)
-{
-	return parameter(request, "reasoning_effort") ? "reasoning_effort" : "reasoning";
-}
-
 /*
  * From Gemini 3 on: minimal, low, medium or high.  Thinking cannot be turned off,
  * and "minimal" is for the flash models before 3.7 only.
@@ -270,7 +253,7 @@ thinking_level(Body *body, ReasoningEffort effort)
 		default:
 			break;
 	}
-	wire_request_adjusted(body->wire, asking_parameter(body->request));
+	wire_request_adjusted(body->wire, parameter_of_reasoning(body->request));
 	if (effort > EFFORT_HIGH)
 		return "high";
 	return has_minimal ? "minimal" : "low";
@@ -294,7 +277,7 @@ thinking_budget(Body *body, ReasoningEffort effort)
 	int64 maximum = body->model.is_pro ? 32768 : 24576;
 
 	if (budget < minimum || budget > maximum)
-		wire_request_adjusted(body->wire, asking_parameter(body->request));
+		wire_request_adjusted(body->wire, parameter_of_reasoning(body->request));
 	return Min(Max(budget, minimum), maximum);
 }
 
@@ -311,7 +294,7 @@ write_thinking(Body *body)
 	{
 		/* A model that does not think has nothing to turn off. */
 		if (effort != EFFORT_NONE)
-			wire_request_dropped(body->wire, asking_parameter(body->request));
+			wire_request_dropped(body->wire, parameter_of_reasoning(body->request));
 		return;
 	}
 	json_write_key(&body->writer, "thinkingConfig");
@@ -346,7 +329,8 @@ write_config(Body *body)
 	*writer = (JsonWriter){ .out = &config };
 	write_number(body, "temperature", "0", "2", "temperature");
 	write_number(body, "top_p", "0", "1", "topP");
-	write_top_k(body);
+	if (parameter_limits_top_k(body->request))
+		write_number(body, "top_k", NULL, NULL, "topK");
 	write_output_limit(body);
 	write_candidates(body);
 	if (!is_theirs(body, "stopSequences"))

@@ -207,6 +207,23 @@ parameter_reasoning_effort(const ChatRequest *request)
 	return EFFORT_UNSET;
 }
 
+const char *
+parameter_of_reasoning(const ChatRequest *request)
+{
+	return parameter(request, "reasoning") && !parameter(request, "reasoning_effort")
+			   ? "reasoning"
+			   : "reasoning_effort";
+}
+
+bool
+parameter_limits_top_k(const ChatRequest *request)
+{
+	int64 top_k = 0;
+
+	json_value_int64(parameter(request, "top_k"), &top_k);
+	return top_k > 0;
+}
+
 ResponseFormat
 parameter_response_format(const ChatRequest *request, JsonbContainer **schema, char **name)
 {

@@ -58,6 +58,12 @@ typedef enum ReasoningEffort
 /* reasoning_effort, or the effort of OpenRouter's "reasoning" object. */
 extern ReasoningEffort parameter_reasoning_effort(const ChatRequest *request);
 
+/* Under which of the two names it was asked for, for notes: OpenAI's, if in doubt. */
+extern const char *parameter_of_reasoning(const ChatRequest *request);
+
+/* Whether top_k limits anything: 0 and -1 mean all tokens, which is said by saying nothing. */
+extern bool parameter_limits_top_k(const ChatRequest *request);
+
 /* What is asked of the form of the answer. */
 typedef enum ResponseFormat
 {
