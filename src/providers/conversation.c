@@ -403,8 +403,8 @@ special_part(JsonbContainer *message)
 	return NULL;
 }
 
-static bool
-has_custom_call(JsonbContainer *message)
+bool
+message_has_custom_call(JsonbContainer *message)
 {
 	JsonbContainer *calls = json_member_array(message, "tool_calls");
 	JsonbIterator  *iterator;
@@ -428,8 +428,8 @@ conversation_is_plain(JsonbContainer *messages, LlmError *error)
 	while (json_next_element(&iterator, &value))
 	{
 		JsonbContainer *message = json_value_object(&value);
-		const char	   *special = has_custom_call(message) ? "calls of custom tools"
-														   : special_part(message);
+		const char	   *special = message_has_custom_call(message) ? "calls of custom tools"
+																   : special_part(message);
 
 		if (special)
 			return error_set(error, ERRCODE_LLM_BAD_REQUEST, "%s cannot be sent in this API format",

@@ -93,9 +93,12 @@ typedef struct MessageToolCall
  * The tool calls of an assistant's message, a List of MessageToolCall *.  The
  * arguments are the object that their text is; empty text is {}, and what is no
  * object, because a model erred, is {"arguments": text}.  NIL for none.  Custom
- * tool calls are left out: see conversation_is_plain.
+ * tool calls are left out.
  */
 extern List *message_tool_calls(JsonbContainer *message);
+
+/* Whether there are such. */
+extern bool message_has_custom_call(JsonbContainer *message);
 
 /* The id of the call that a message of MESSAGE_TOOL answers. */
 extern JsonbValue *message_call_id(JsonbContainer *message);
