@@ -89,6 +89,9 @@ typedef struct MessageToolCall
 	JsonbValue *extra;	   /* extra_content as an earlier answer had it, or NULL */
 } MessageToolCall;
 
+/* The object that a text (which may be absent) is, in JSON; NULL for any other text. */
+extern Jsonb *object_of_text(Slice text);
+
 /*
  * The tool calls of an assistant's message, a List of MessageToolCall *.  The
  * arguments are the object that their text is; empty text is {}, and what is no

@@ -8,8 +8,6 @@
  */
 #include "providers/google.h"
 
-#include "base/encoding.h"
-
 /* Said where a conversation does not begin with the user, who has to. */
 #define OPENING "Go on."
 
@@ -174,17 +172,13 @@ write_model_message(Talk *talk, JsonbContainer *message)
 static void
 write_response(JsonWriter *writer, StringInfo text)
 {
-	StringInfoData utf8;
-	const char	  *problem;
-	Jsonb		  *json;
+	Jsonb *json = object_of_text((Slice){ text->data, text->len });
 
-	initStringInfo(&utf8);
-	encoding_append_as_utf8(&utf8, text->data, text->len);
-	json = json_from_bytes(utf8.data, utf8.len, &problem);
 	json_write_key(writer, "response");
-	if (json && JB_ROOT_IS_OBJECT(json))
+	if (json)
 	{
 		json_write_container(writer, &json->root);
+		pfree(json);
 		return;
 	}
 	json_write_begin(writer, '{');
@@ -198,6 +192,7 @@ write_result(Talk *talk, JsonbContainer *message)
 {
 	JsonbValue		 *id = message_call_id(message);
 	const JsonbValue *name = tool_names_find(talk->names, id);
+	StringInfo		  text = message_text(message);
 
 	begin_turn(talk, TURN_RESULTS);
 	json_write_begin(talk->writer, '{');
@@ -205,7 +200,8 @@ write_result(Talk *talk, JsonbContainer *message)
 	json_write_begin(talk->writer, '{');
 	json_write_member(talk->writer, "id", id);
 	json_write_member_text(talk->writer, "name", google_tool_name(name ? name : id));
-	write_response(talk->writer, message_text(message));
+	write_response(talk->writer, text);
+	pfree(text->data);
 	json_write_end(talk->writer, '}');
 	json_write_end(talk->writer, '}');
 }
