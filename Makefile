@@ -103,7 +103,7 @@ format: ## lay out the C code with clang-format
 bench: ## speed and memory against a mock on loopback
 	$(TEST_ENV) bash test/bench/run.sh
 
-fuzz: ## parsers under ASAN and UBSAN (FUZZ_SECONDS=n a target)
+fuzz: ## parsers under ASAN and UBSAN (FUZZ_SECONDS=n in all)
 	$(TEST_ENV) bash test/fuzz/run.sh $(FUZZ_SECONDS)
 
 quickstart: ## a private server and a local model to try it on

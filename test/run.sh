@@ -78,6 +78,6 @@ phase formats make -s formatcheck || true
 phase pgtap make -s pgtapcheck PROVE_FLAGS=--verbose || true
 phase processes make -s tapcheck PROVE_FLAGS=--verbose || true
 phase provider "${LLM_ROUTER_PYTHON:-python3}" -m pytest -q -p no:cacheprovider test/provider test/bench || true
-phase fuzz make -s fuzz FUZZ_SECONDS=20 || true
+phase fuzz make -s fuzz FUZZ_SECONDS=36 || true
 phase bench bash test/bench/run.sh --quick || true
 finish

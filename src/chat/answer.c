@@ -193,8 +193,6 @@ end_chunk(JsonbParseState **state, Answer *answer, int number, const char *finis
 
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	push_logprobs(state, choice);
-	list_free_deep(choice->logprobs);
-	choice->logprobs = NIL;
 	if (finish_reason)
 		json_push_string(state, "finish_reason", finish_reason, (int) strlen(finish_reason));
 	else
@@ -202,6 +200,9 @@ end_chunk(JsonbParseState **state, Answer *answer, int number, const char *finis
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 	chunk = JsonbValueToJsonb(pushJsonbValue(state, WJB_END_OBJECT, NULL));
+	/* Until here the chunk was made of what they hold. */
+	list_free_deep(choice->logprobs);
+	choice->logprobs = NIL;
 	answer_add_chunk(answer, chunk);
 }
 
@@ -530,15 +531,15 @@ push_choices(JsonbParseState **state, const Answer *answer)
 	{
 		const Choice *choice = &answer->choices[i];
 
+		/* A number that the provider left out. */
+		if (choice->finish_reason == NULL)
+			continue;
 		pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
 		json_push_int64(state, "index", i);
 		push_message(state, choice);
 		push_logprobs(state, choice);
-		if (choice->finish_reason)
-			json_push_string(state, "finish_reason", choice->finish_reason,
-							 (int) strlen(choice->finish_reason));
-		else
-			json_push_null(state, "finish_reason");
+		json_push_string(state, "finish_reason", choice->finish_reason,
+						 (int) strlen(choice->finish_reason));
 		pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	}
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);

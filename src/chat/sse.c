@@ -136,7 +136,7 @@ read_field(SseParser *parser, const char *line, size_t length)
 	}
 	else if (is_field(line, name_length, "data"))
 	{
-		if (parser->data.len + value_length > parser->max_event_bytes)
+		if (parser->data.len + parser->has_data + value_length > parser->max_event_bytes)
 		{
 			overflow(parser);
 			return;

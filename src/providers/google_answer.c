@@ -12,6 +12,7 @@
 
 typedef struct Candidate
 {
+	bool  is_begun;
 	bool  has_text;
 	int	  calls;
 	bool  has_ended;
@@ -115,6 +116,8 @@ read_usage(Exchange *exchange, GoogleAnswer *state, JsonbContainer *body)
 	if (state->usage_is_nonsense)
 		usage.known = false;
 	state->usage = exchange->usage = usage;
+	/* A sum of nothing, after text came, is not yet the sum. */
+	exchange->usage.known = usage.known && usage.output > 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -229,6 +232,7 @@ read_candidate(Exchange *exchange, GoogleAnswer *state, JsonbContainer *object, 
 	if (number < 0 || number >= ANSWER_MAX_CHOICES)
 		return failed(reply, "a candidate of the answer has a number that cannot be");
 	state->count = Max(state->count, (int) number + 1);
+	state->candidates[number].is_begun = true;
 	while (parts && json_next_element(&iterator, &part))
 		if (json_value_object(&part) &&
 			!read_part(exchange, state, (int) number, json_value_object(&part), reply))
@@ -331,18 +335,20 @@ finish_reason(const Candidate *candidate)
 	return candidate->calls > 0 && strcmp(ends[end].meant, "stop") == 0 ? "tool_calls" : ends[end].meant;
 }
 
-/* Whether all candidates have come to an end that is an answer. */
+/* Whether the first candidate and all others that came have come to an end that is an answer. */
 static bool
 check_ends(const Exchange *exchange, const GoogleAnswer *state, bool complete, ProviderReply *reply)
 {
 	const char *cut_off = exchange->events ? "the stream was cut off" : "the answer was cut off";
 
-	if (state->count == 0)
+	if (!state->candidates[0].is_begun)
 		return failed(reply, exchange->events ? cut_off : "the answer has no candidates");
 	for (int i = 0; i < state->count; i++)
 	{
 		const Candidate *candidate = &state->candidates[i];
 
+		if (!candidate->is_begun)
+			continue;
 		if (!candidate->has_ended && !complete)
 			return failed(reply, cut_off);
 		if (finish_reason(candidate) == NULL)
@@ -367,6 +373,8 @@ google_finish(Exchange *exchange, bool complete, ProviderReply *reply)
 	{
 		const Candidate *candidate = &state->candidates[i];
 
+		if (!candidate->is_begun)
+			continue;
 		if (!candidate->has_text && candidate->calls == 0)
 			answer_add_text(exchange->answer, i, "", 0);
 		answer_finish(exchange->answer, i, finish_reason(candidate));

@@ -1,4 +1,4 @@
-"""Benchmarks of llm_chat, run by run.sh against a private server with the extension preloaded.
+"""Benchmarks of llm_chat and llm_chat_stream, run by run.sh against a private server with the extension preloaded.
 
 Prints one table a question. Every figure is the median of several rounds, and every ratio compares figures of the
 same round, because the machines that this runs on are small and noisy.
@@ -7,6 +7,7 @@ same round, because the machines that this runs on are small and noisy.
 import argparse
 import atexit
 import glob
+import json
 import math
 import os
 import re
@@ -16,24 +17,32 @@ import tempfile
 import time
 from pathlib import Path
 
-CLIENTS = (1, 8, 32, 100)
-CHAT = """SELECT llm_chat('[{"role": "user", "content": "How many legs has a spider?"}]', 'eco');\n"""
+import formats
+
+MODULES = Path(__file__).resolve().parents[1] / "modules"
+MESSAGES = '[{"role": "user", "content": "How many legs has a spider?"}]'
+CHAT = f"SELECT llm_chat('{MESSAGES}', 'eco');\n"
+STREAM = f"SELECT llm_chat_stream('{MESSAGES}', 'eco')"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def sql(statement):
-    """Run SQL and return its output as text."""
-    return subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", statement], check=True,
+    """Run SQL, of any length, and return its output as text."""
+    return subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1"], input=statement, check=True,
                           stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def literal(text):
+    return "'" + text.replace("'", "''") + "'"
 
 
 class Mock:
     """The mock provider, a single-threaded epoll server in C."""
 
-    def __init__(self, programs, delay_ms=0):
+    def __init__(self, programs, *options):
         self.port_file = tempfile.mktemp(prefix="mock", dir=programs)
-        self.process = subprocess.Popen([f"{programs}/mock", "--port-file", self.port_file,
-                                         "--delay-ms", str(delay_ms)], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen([f"{programs}/mock", "--port-file", self.port_file, *map(str, options)],
+                                        stdout=subprocess.DEVNULL)
         atexit.register(self.stop)
         deadline = time.monotonic() + 10
         while not os.path.exists(self.port_file):
@@ -133,7 +142,7 @@ def print_table(title, header, rows):
         print("  " + "  ".join(str(cell).rjust(width) for cell, width in zip(row, widths)), flush=True)
 
 
-def throughput(programs, mock, rounds, seconds):
+def throughput(programs, mock, numbers_of_clients, rounds, seconds):
     """llm_chat beside the three floors, at each number of clients."""
     insert = "INSERT INTO bench_floor (request_id, content) VALUES (gen_random_uuid(), repeat('x', 200));\n"
     kinds = {
@@ -143,7 +152,7 @@ def throughput(programs, mock, rounds, seconds):
         "llm_chat": lambda clients: pgbench(CHAT, clients, seconds),
     }
     pgbench(CHAT, 8, 1)
-    for clients in CLIENTS:
+    for clients in numbers_of_clients:
         measured = {kind: [] for kind in kinds}
         for _ in range(rounds):
             for kind, measure in kinds.items():
@@ -165,12 +174,12 @@ def throughput(programs, mock, rounds, seconds):
             print(f"  llm_chat p50 / sum of the floors' p50: {of_sum:.2f}")
 
 
-def delayed(programs, seconds):
+def delayed(programs, numbers_of_clients, seconds):
     """A provider that takes 50 ms: what the router adds."""
-    mock = Mock(programs, delay_ms=50)
+    mock = Mock(programs, "--delay-ms", 50)
     point_at(mock)
     rows = []
-    for clients in (1, 32, 100):
+    for clients in numbers_of_clients:
         floor = floor_client(programs, mock, clients, seconds)
         chat = pgbench(CHAT, clients, seconds)
         rows.append((clients, f"{floor['p50']:.2f}", f"{chat['p50']:.2f}", f"{chat['p50'] - floor['p50']:.2f}",
@@ -207,7 +216,7 @@ def memory(calls):
     plain = private_kib(pid)
     rows = [("before the first", plain, 0)]
     done = 0
-    for target in (1, 100, 1000, calls // 4, calls // 2, calls):
+    for target in sorted({1, 100, 1000, calls // 4, calls // 2, calls}):
         while done < target:
             batch = min(1000, target - done)
             ask(f"DO $$ BEGIN FOR i IN 1..{batch} LOOP PERFORM {chat}; END LOOP; END $$; SELECT 1;")
@@ -221,11 +230,99 @@ def memory(calls):
 
 def routing():
     """The plan of one request by itself: no SQL, no configuration to load."""
-    module = Path(__file__).resolve().parents[1] / "modules/routing/llm_router_routing_test"
-    sql(f"CREATE FUNCTION test_plan_microseconds(int, int, int) RETURNS float8 LANGUAGE c AS '{module}'")
+    sql("CREATE FUNCTION test_plan_microseconds(int, int, int) RETURNS float8 LANGUAGE c AS "
+        f"'{MODULES}/routing/llm_router_routing_test'")
     # 2,000 rules over the 12 pairs of tier and power level: a plan looks at 167.
     plan = float(sql("SELECT min(test_plan_microseconds(500, 167, 5000)) FROM generate_series(1, 5)"))
     print_table("Routing alone", ("models", "rules", "us/plan"), [(500, 2000, f"{plan:.1f}")])
+
+
+def api_formats(rounds):
+    """Each API format by itself: checking a request, writing it, and reading its answer, without SQL and network.
+
+    The sizes take turns, so that what else the machine does meets all of them alike.
+    """
+    sizes = {"1 KB": (1000, 700, 200), "100 KB": (100_000, 700, 4), "answer": (1000, 100_000, 10)}
+    sql(f"""
+        CREATE FUNCTION test_format_microseconds(text, text, jsonb, jsonb, text, int) RETURNS float8[] LANGUAGE c AS
+            '{MODULES}/formats/llm_router_test';
+        CREATE TABLE bench_formats (format text, size text, model text, messages jsonb, options jsonb, body text, loops int)
+    """)
+    names = sql("SELECT DISTINCT api_format FROM llm_providers ORDER BY 1").split()
+    for name in names:
+        model, tools = formats.MODELS[name]
+        options = json.dumps({"max_tokens": 500, "temperature": 0.2, **({"tools": formats.TOOLS} if tools else {})})
+        for size, (asked, answered, loops) in sizes.items():
+            values = (name, size, model, json.dumps(formats.conversation(asked, tools), ensure_ascii=False), options,
+                      json.dumps(formats.answer(name, answered), ensure_ascii=False))
+            sql(f"INSERT INTO bench_formats VALUES ({', '.join(map(literal, values))}, {loops})")
+    measured = {}
+    for _ in range(rounds):
+        for line in sql("SELECT format, size, array_to_string(test_format_microseconds(format, model, messages, options,"
+                        " body, loops), ' ') FROM bench_formats ORDER BY format, size").splitlines():
+            name, size, figures = line.split("|")
+            measured.setdefault((name, size), []).append([float(figure) for figure in figures.split()])
+    rows = []
+    for name in names:
+        steps = {size: [statistics.median(step) for step in zip(*measured[name, size])] for size in sizes}
+        whole = {size: statistics.median(write + read for _, write, read in measured[name, size]) for size in sizes}
+        ratio = statistics.median((large[1] + large[2]) / (small[1] + small[2]) for large, small in
+                                  zip(measured[name, "100 KB"], measured[name, "1 KB"]))
+        rows.append((name, f"{whole['1 KB']:.1f}", f"{whole['100 KB']:.0f}", f"{ratio:.0f}", f"{whole['answer']:.0f}",
+                     f"{steps['1 KB'][0]:.1f}", f"{steps['100 KB'][0]:.0f}"))
+    print_table("API formats: writing the request and reading the answer, us a call; before it, checking the messages",
+                ("", "1 KB", "100 KB", "ratio", "100 KB answer", "check 1 KB", "check 100 KB"), rows)
+
+
+def read_by_curl(mock, chunks):
+    """Chunks a second that curl reads, the start of its process not counted."""
+    seconds = subprocess.run(
+        ["curl", "-sfN", "--noproxy", "*", "-o", "/dev/null", "-w", "%{time_total}", "-H", "Content-Type: application/json",
+         "-d", '{"stream":true}', mock.url + "/chat/completions"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {"rate": chunks / float(seconds)}
+
+
+def read_by_sql(programs, chunks):
+    """The same stream through llm_chat_stream, its rows read one at a time by a client of libpq."""
+    output = subprocess.run([f"{programs}/stream_client", CHAT, STREAM], check=True, stdout=subprocess.PIPE,
+                            text=True).stdout
+    figures, _, last = output.partition(" last=")
+    fields = {name: float(value) for name, value in (pair.split("=") for pair in figures.split())}
+    if fields["rows"] != chunks or "llm_router" not in json.loads(last):
+        raise SystemExit(f"not the whole stream: {output}")
+    return {**fields, "rate": chunks / fields["seconds"]}
+
+
+def streams(programs, chunks, paced_chunks, rounds):
+    """Streams beside curl, which only reads; both in every round."""
+    paces = {
+        "as fast as it is read": (chunks, ()),
+        "a write for each chunk": (chunks, ("--chunk-us", 0)),
+        "a chunk each 100 us": (paced_chunks, ("--chunk-us", 100)),
+    }
+    rows = []
+    for pace, (count, options) in paces.items():
+        mock = Mock(programs, "--chunks", count, *options)
+        point_at(mock)
+        # The end mark is none, and the last two chunks are told in one row.
+        pairs = [(read_by_curl(mock, count + 3), read_by_sql(programs, count + 3)) for _ in range(rounds)]
+        mock.stop()
+        curl, chat = (median_of(figures) for figures in zip(*pairs))
+        ratio = statistics.median(ours["rate"] / theirs["rate"] for theirs, ours in pairs)
+        rows.append((pace, f"{curl['rate']:.0f}", f"{chat['rate']:.0f}", f"{ratio:.2f}", f"{chat['cpu_us']:.1f}",
+                     f"{chat['first_ms']:.1f}"))
+    print_table("Streams: chunks a second by curl, and rows a second of llm_chat_stream read one at a time by libpq",
+                ("provider sends", "curl", "llm_chat_stream", "ratio", "CPU us/chunk", "first ms"), rows)
+
+
+def stream_memory(programs, chunks):
+    """What a session has to itself in the course of a long stream."""
+    mock = Mock(programs, "--chunks", chunks)
+    point_at(mock)
+    figures = read_by_sql(programs, chunks + 3)
+    mock.stop()
+    print_table("Anonymous memory of a session that streams, KiB", ("chunks", "before", "most"),
+                [(chunks, f"{figures['kib_begun']:.0f}", f"{figures['kib_most']:.0f}")])
 
 
 def point_at(mock):
@@ -250,17 +347,21 @@ def main():
     parser.add_argument("--programs", required=True, help="directory of the compiled mock and floor_client")
     parser.add_argument("--quick", action="store_true", help="one short round of each, to see that it works")
     options = parser.parse_args()
-    rounds, seconds, calls = (1, 1, 2000) if options.quick else (3, 4, 100_000)
+    quick = options.quick
+    rounds, seconds, calls = (1, 1, 2000) if quick else (3, 4, 100_000)
 
     sql("CREATE EXTENSION IF NOT EXISTS llm_router; CREATE TABLE bench_floor (id bigserial PRIMARY KEY,"
         " request_id uuid, content text, created_at timestamptz DEFAULT now())")
     mock = Mock(options.programs)
     point_at(mock)
-    throughput(options.programs, mock, rounds, seconds)
+    throughput(options.programs, mock, (1, 32) if quick else (1, 8, 32, 100), rounds, seconds)
     routing()
+    api_formats(3 if quick else 15)
     memory(calls)
     mock.stop()
-    delayed(options.programs, seconds)
+    delayed(options.programs, (32,) if quick else (1, 32, 100), seconds)
+    streams(options.programs, 20_000, 2000 if quick else 20_000, 3 if quick else 9)
+    stream_memory(options.programs, 20_000 if quick else 200_000)
     lost = sql("SELECT count(*) FROM llm_usage_logs WHERE status <> 'ok'")
     print(f"\nledger rows: {sql('SELECT count(*) FROM llm_usage_logs')}, of which not ok: {lost}")
 

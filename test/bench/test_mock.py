@@ -94,6 +94,62 @@ def test_clients_that_leave_or_hurry_do_no_harm(built):
             assert receive_answer(sock).endswith(b"}")
 
 
+def stream_of(port, body=b'{"stream":true}'):
+    """The events of a stream."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("POST", "/v1/chat/completions", body)
+        answer = connection.getresponse()
+        assert answer.getheader("Content-Type").startswith("text/event-stream")
+        events = answer.read().decode().split("\n\n")
+    assert events.pop() == ""
+    return [event.removeprefix("data: ") for event in events]
+
+
+def test_a_stream_is_chunks_their_usage_and_the_end_mark(built):
+    with running_mock(built, "--chunks", "1000") as port:
+        *chunks, end = stream_of(port)
+    chunks = [json.loads(chunk) for chunk in chunks]
+    assert len(chunks) == 1003 and end == "[DONE]"
+    assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None] * 1001 + ["stop"]
+    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["completion_tokens"] == 1000
+
+
+@pytest.mark.parametrize("microseconds", [0, 20])
+def test_a_stream_is_the_same_with_a_write_for_each_chunk(built, microseconds):
+    with running_mock(built, "--chunks", "2000") as port:
+        whole = stream_of(port)
+    with running_mock(built, "--chunks", "2000", "--chunk-us", str(microseconds)) as port:
+        begun = time.monotonic()
+        assert stream_of(port) == whole
+        assert time.monotonic() - begun >= 2000 * microseconds / 1e6
+
+
+def test_a_stream_is_asked_for_by_a_member_and_nothing_else(built):
+    with running_mock(built, "--chunks", "1") as port:
+        for body in (b'{"messages":[],"stream": true}', b'{"stream" : true}', b'{"x":"stream","stream":true}',
+                     b'{"stream"' + b" " * 200000 + b':true,"x":1}'):
+            assert len(stream_of(port, body)) == 5
+        for body in (b'{"stream":false}', b'{"x":"\\"stream\\":true"}', b'{"stream":"true"}', b'{"xstream":true}'):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+                connection.request("POST", "/v1/chat/completions", body)
+                assert len(connection.getresponse().read()) == 600
+
+
+def test_clients_that_leave_a_stream_do_no_harm(built):
+    request = REQUEST.replace(b"2\r\n\r\n{}", b"15\r\n\r\n" + b'{"stream":true}')
+    for options in ((), ("--chunk-us", "0"), ("--chunk-us", "100")):
+        with running_mock(built, *options) as port:
+            for unruly in (request, request + request):
+                for _ in range(10):
+                    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+                        sock.sendall(unruly)
+                        assert sock.recv(10)
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+                sock.sendall(REQUEST)
+                assert receive_answer(sock).endswith(b"}")
+
+
 def test_the_floor_client_measures(built):
     with running_mock(built) as port:
         run = subprocess.run([built / "floor_client", "--url", f"http://127.0.0.1:{port}/", "--clients", "2",

@@ -1,12 +1,15 @@
 #!/bin/bash
-# run.sh [SECONDS]: fuzzes the parsers of answers and of requests, each for SECONDS (default 60), under ASAN and UBSAN in a
-# backend of a private server. Fails on any crash or sanitizer report; the input that did it is then in /tmp, as printed.
+# run.sh [SECONDS]: fuzzes the events of streams, requests, and each format's answers and streams, for SECONDS in all (default
+# 240), under ASAN and UBSAN in backends of a private server. Fails on any crash, finding of fuzz.c, or sanitizer report;
+# the input that did it is then in /tmp, as printed.
 #
-# Environment: PG_CONFIG, the PostgreSQL to use (nothing is installed into it); CLANG, the compiler (default clang).
+# Environment: PG_CONFIG, the PostgreSQL to use (nothing is installed into it); CLANG, the compiler (default clang);
+# FUZZ_TARGETS, a line each, instead of all.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+export PYTHONDONTWRITEBYTECODE=1
 
-seconds=${1:-60}
+seconds=${1:-240}
 pg_config=${PG_CONFIG:-pg_config}
 clang=${CLANG:-clang}
 bindir=$("$pg_config" --bindir)
@@ -25,7 +28,7 @@ stop_server() {
     pid=$(sed -n 1p "$work/data/postmaster.pid" 2>/dev/null || true)
     if [ -n "$pid" ]; then
         kill -QUIT "$pid" 2>/dev/null || true
-        timeout 30 tail --pid="$pid" -f /dev/null || true
+        timeout 30 tail -s 0.1 --pid="$pid" -f /dev/null || true
     fi
 }
 leave() {
@@ -50,7 +53,7 @@ echo "fuzz: building"
 __attribute__((constructor)) static void allocate(void) { free(malloc(1)); }
 C
 
-cp -r corpus "$work/corpus"
+all_targets=$(python3 seeds.py "$work")
 [ "$(id -u)" != 0 ] || chown -R postgres "$work"
 as_server_user "$bindir/initdb" -D "$work/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync >/dev/null
 cat >>"$work/data/postgresql.conf" <<CONF
@@ -80,14 +83,17 @@ start_server() {
 # libFuzzer ends the backend by exit(), and the server with it: each target has a server of its own.
 touch "$work/log"
 chmod a+rw "$work/log"
-for target in response request; do
+mapfile -t targets <<<"${FUZZ_TARGETS:-$all_targets}"
+each=$(((seconds + ${#targets[@]} - 1) / ${#targets[@]}))
+echo "fuzz: ${#targets[@]} targets, $each s each"
+for target in "${targets[@]}"; do
     start_server
-    echo "fuzz: $target, $seconds s"
-    "$bindir/psql" -Xqc "CREATE FUNCTION fuzz_$target(text, int) RETURNS int LANGUAGE c AS '$work/fuzz.so'"
-    "$bindir/psql" -XqAt -c "SELECT fuzz_$target('$work/corpus/$target', $seconds)" >/dev/null 2>"$work/psql.$target" || true
+    "$bindir/psql" -Xqc "CREATE OR REPLACE FUNCTION fuzz(text, text, text, int) RETURNS int LANGUAGE c AS '$work/fuzz.so'"
+    "$bindir/psql" -XqAt -c "SELECT fuzz('$target', '$work/corpus/$target', '$work/dictionary/$target', $each)" \
+        >/dev/null 2>"$work/psql.$target" || true
     stop_server
     executed=$(awk '/stat::number_of_executed_units/ { print $2 }' "$work/log")
-    coverage=$(grep -ao 'DONE *cov: [0-9]*' "$work/log" | awk '{ print $3 }')
+    coverage=$(awk '/DONE *cov: / { print $4 }' "$work/log")
     if [ -z "$executed" ] || [ -z "$coverage" ] || grep -aqE 'ERROR: (Addr|libFuzzer)|runtime error:|FINDING:|SUMMARY:' "$work/log"; then
         grep -aE -A25 'ERROR: |runtime error:|FINDING:' "$work/log" | head -60 >&2
         echo "fuzz: $target failed" >&2

@@ -5,15 +5,19 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "base/encoding.h"
 #include "chat/json.h"
 #include "chat/request.h"
 #include "chat/response.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "portability/instr_time.h"
 #include "providers/provider.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 PG_MODULE_MAGIC;
@@ -32,6 +36,7 @@ PG_FUNCTION_INFO_V1(test_cost);
 PG_FUNCTION_INFO_V1(test_reported_cost);
 PG_FUNCTION_INFO_V1(test_origin);
 PG_FUNCTION_INFO_V1(test_text);
+PG_FUNCTION_INFO_V1(test_format_microseconds);
 
 #define TEST_BASE_URL "https://api.example.com/v1"
 
@@ -219,7 +224,7 @@ test_wire(PG_FUNCTION_ARGS)
 {
 	Exchange		*exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
 											   text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_INT32(5), 2,
-											   PG_GETARG_BOOL(4) ? CHAT_STREAM : CHAT_WHOLE);
+										   PG_GETARG_BOOL(4) ? CHAT_STREAM : CHAT_WHOLE);
 	JsonbParseState *state = NULL;
 	WireRequest		 wire;
 	LlmError		 error = { 0 };
@@ -465,7 +470,7 @@ test_exchange(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Exchange	  *exchange = start_exchange(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"),
 											 text_to_cstring(PG_GETARG_TEXT_PP(1)), 0, 2,
-											 PG_GETARG_BOOL(4) ? CHAT_STREAM : CHAT_WHOLE);
+										 PG_GETARG_BOOL(4) ? CHAT_STREAM : CHAT_WHOLE);
 	JsonbIterator *iterator = json_iterate(&PG_GETARG_JSONB_P(5)->root);
 	JsonbValue	   step;
 	WireRequest	   wire;
@@ -591,4 +596,84 @@ test_text(PG_FUNCTION_ARGS)
 	if (answer == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(answer);
+}
+
+/* Add the time since *start to *sum, and begin anew. */
+static void
+count_time(instr_time *start, double *sum)
+{
+	instr_time now;
+	instr_time passed;
+
+	INSTR_TIME_SET_CURRENT(now);
+	passed = now;
+	INSTR_TIME_SUBTRACT(passed, *start);
+	*sum += INSTR_TIME_GET_DOUBLE(passed) * 1e6;
+	*start = now;
+}
+
+/* One round: check what was asked, write it in that format, read the answer. */
+static void
+run_format(FunctionCallInfo fcinfo, const ProviderEndpoint *endpoint, const ApiFormat *format,
+		   const char *body, size_t length, double *sums)
+{
+	ProviderModel model = { text_to_cstring(PG_GETARG_TEXT_PP(1)), 0 };
+	WireResponse  wire = { .status = 200, .body = body, .body_length = length, .received_at = TEST_TIME };
+	WireRequest	  request_wire;
+	ChatRequest	  request;
+	ProviderReply reply;
+	LlmError	  error = { 0 };
+	Exchange	 *exchange;
+	instr_time	  start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	parse_request(fcinfo, 2, CHAT_WHOLE, &request);
+	count_time(&start, &sums[0]);
+	exchange = exchange_create(format, endpoint, &model, &request, TEST_TIME);
+	if (!format->build_chat(exchange, &request_wire, &error))
+		error_throw(&error);
+	count_time(&start, &sums[1]);
+	provider_reply_init(&reply);
+	provider_reply_read_id(&reply, &wire);
+	format->parse_chat(exchange, &wire, &reply);
+	if (reply.outcome != OUTCOME_OK)
+		elog(ERROR, "the answer was not read: %s", reply.message);
+	JsonbValueToJsonb(pushJsonbValue(&reply.answer.completion, WJB_END_OBJECT, NULL));
+	count_time(&start, &sums[2]);
+}
+
+/*
+ * test_format_microseconds(format text, model text, messages jsonb, options jsonb,
+ *							body text, rounds int) returns float8[]
+ *
+ * The mean times of checking the request, of writing it, and of reading the answer.
+ */
+Datum
+test_format_microseconds(PG_FUNCTION_ARGS)
+{
+	ProviderEndpoint endpoint;
+	const ApiFormat *format = endpoint_for(text_to_cstring(PG_GETARG_TEXT_PP(0)), jsonb_of("{}"), &endpoint);
+	text			*body = PG_GETARG_TEXT_PP(4);
+	int				 rounds = PG_GETARG_INT32(5);
+	double			 sums[3] = { 0 };
+	Datum			 means[3];
+	MemoryContext	 context = AllocSetContextCreate(CurrentMemoryContext, "rounds", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext	 previous;
+
+	/* Out of their compressed form once, not in every round. */
+	fcinfo->args[2].value = JsonbPGetDatum(PG_GETARG_JSONB_P(2));
+	if (!PG_ARGISNULL(3))
+		fcinfo->args[3].value = JsonbPGetDatum(PG_GETARG_JSONB_P(3));
+
+	previous = MemoryContextSwitchTo(context);
+	for (int i = 0; i < rounds; i++)
+	{
+		run_format(fcinfo, &endpoint, format, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), sums);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(previous);
+	for (int i = 0; i < (int) lengthof(means); i++)
+		means[i] = Float8GetDatum(sums[i] / rounds);
+	PG_RETURN_ARRAYTYPE_P(construct_array(means, lengthof(means), FLOAT8OID, sizeof(float8),
+										  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }

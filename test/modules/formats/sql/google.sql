@@ -125,9 +125,11 @@ SELECT test_good('google', '{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT
 
 -- Several candidates.
 SELECT test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","index":0},{"content":{"parts":[{"text":"b"}]},"finishReason":"MAX_TOKENS","index":1}]}') -> 'completion' -> 'choices';
+-- A number that is left out makes no choice.
+SELECT jsonb_path_query_array(test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","index":0},{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP","index":2}]}'), '$.completion.choices[*].index');
 
--- One that is missing, failed or cut off is missed. An array has what a stream would have had.
-SELECT test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","index":0},{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP","index":2}]}') ->> 'message';
+-- The first has to be there; one that failed or was cut off is missed. An array has what a stream would have had.
+SELECT test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","index":1}]}') ->> 'message';
 SELECT test_good('google', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"},{"finishReason":"MALFORMED_FUNCTION_CALL"}]}') ->> 'message';
 SELECT test_good('google', '[{"candidates":[{"content":{"parts":[{"text":"a"}]}}]},{"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":2}}]') - 'completion';
 SELECT test_good('google', '[{"candidates":[{"content":{"parts":[{"text":"a"}]}}]},{"candidates":[{"content":{"parts":[{"text":"b"}]}}]}]') ->> 'message';
