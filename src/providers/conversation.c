@@ -236,46 +236,45 @@ wrapped_arguments(const JsonbValue *text)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* The object that a text is, or NULL. */
-static Jsonb *
-parse_object(const char *utf8, int length)
-{
-	const char *problem;
-	Jsonb	   *json = json_from_bytes(utf8, length, &problem);
-
-	return json && JB_ROOT_IS_OBJECT(json) ? json : NULL;
-}
-
 /*
- * A parser leaves far more memory behind than most arguments have, which would be
- * kept for each call of a conversation: only the result is.
+ * A parser leaves far more memory behind than most texts have, which would be kept
+ * for each call and result of a conversation: only the object is.
  */
-static Jsonb *
-read_arguments(const JsonbValue *text)
+Jsonb *
+object_of_text(Slice text)
 {
 	MemoryContext  caller = CurrentMemoryContext;
 	MemoryContext  scratch;
 	StringInfoData utf8;
-	Jsonb		  *parsed = NULL;
-	Jsonb		  *arguments = NULL;
-	bool		   blank;
+	const char	  *problem;
+	Jsonb		  *parsed;
+	Jsonb		  *object = NULL;
+	int			   blanks = 0;
 
-	if (!json_value_filled(text))
-		return wrapped_arguments(NULL);
-	scratch = AllocSetContextCreate(caller, "llm_router arguments", ALLOCSET_SMALL_SIZES);
+	while (blanks < text.length && isspace((unsigned char) text.data[blanks]))
+		blanks++;
+	if (blanks == text.length || text.data[blanks] != '{')
+		return NULL;
+	scratch = AllocSetContextCreate(caller, "llm_router object", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(scratch);
 	initStringInfo(&utf8);
-	encoding_append_as_utf8(&utf8, text->val.string.val, text->val.string.len);
-	blank = slice_is_blank((Slice){ utf8.data, utf8.len });
-	if (!blank)
-		parsed = parse_object(utf8.data, utf8.len);
+	encoding_append_as_utf8(&utf8, text.data, text.length);
+	parsed = json_from_bytes(utf8.data, utf8.len, &problem);
 	MemoryContextSwitchTo(caller);
-	if (parsed)
-		arguments = memcpy(palloc(VARSIZE(parsed)), parsed, VARSIZE(parsed));
-	else
-		arguments = wrapped_arguments(blank ? NULL : text);
+	if (parsed && JB_ROOT_IS_OBJECT(parsed))
+		object = memcpy(palloc(VARSIZE(parsed)), parsed, VARSIZE(parsed));
 	MemoryContextDelete(scratch);
-	return arguments;
+	return object;
+}
+
+static Jsonb *
+read_arguments(const JsonbValue *text)
+{
+	Jsonb *arguments = object_of_text(slice_of(text));
+
+	if (arguments)
+		return arguments;
+	return wrapped_arguments(slice_is_blank(slice_of(text)) ? NULL : text);
 }
 
 static MessageToolCall *
@@ -403,8 +402,8 @@ special_part(JsonbContainer *message)
 	return NULL;
 }
 
-static bool
-has_custom_call(JsonbContainer *message)
+bool
+message_has_custom_call(JsonbContainer *message)
 {
 	JsonbContainer *calls = json_member_array(message, "tool_calls");
 	JsonbIterator  *iterator;
@@ -428,8 +427,8 @@ conversation_is_plain(JsonbContainer *messages, LlmError *error)
 	while (json_next_element(&iterator, &value))
 	{
 		JsonbContainer *message = json_value_object(&value);
-		const char	   *special = has_custom_call(message) ? "calls of custom tools"
-														   : special_part(message);
+		const char	   *special = message_has_custom_call(message) ? "calls of custom tools"
+																   : special_part(message);
 
 		if (special)
 			return error_set(error, ERRCODE_LLM_BAD_REQUEST, "%s cannot be sent in this API format",

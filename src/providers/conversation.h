@@ -89,13 +89,19 @@ typedef struct MessageToolCall
 	JsonbValue *extra;	   /* extra_content as an earlier answer had it, or NULL */
 } MessageToolCall;
 
+/* The object that a text (which may be absent) is, in JSON; NULL for any other text. */
+extern Jsonb *object_of_text(Slice text);
+
 /*
  * The tool calls of an assistant's message, a List of MessageToolCall *.  The
  * arguments are the object that their text is; empty text is {}, and what is no
  * object, because a model erred, is {"arguments": text}.  NIL for none.  Custom
- * tool calls are left out: see conversation_is_plain.
+ * tool calls are left out.
  */
 extern List *message_tool_calls(JsonbContainer *message);
+
+/* Whether there are such. */
+extern bool message_has_custom_call(JsonbContainer *message);
 
 /* The id of the call that a message of MESSAGE_TOOL answers. */
 extern JsonbValue *message_call_id(JsonbContainer *message);

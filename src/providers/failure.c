@@ -94,6 +94,10 @@ static const Sign signs[] = {
 	{ MESSAGE_AND(403, 403, "tokens", "must be <=", OUTCOME_CONTEXT_TOO_LONG) },
 	{ STATUS(403, 403, OUTCOME_BAD_KEY) },
 	{ CODE("permission_denied", OUTCOME_BAD_KEY) },
+
+	/* Google: a file that is not ready, else an account that may not from there. */
+	{ MESSAGE_AND(400, 400, "file", "active state", OUTCOME_BAD_REQUEST) },
+	{ CODE_AT(400, 400, "failed_precondition", OUTCOME_BAD_KEY) },
 	{ CODE("permission_error", OUTCOME_BAD_KEY) },
 
 	/* The model is gone, or was never there. */
@@ -173,6 +177,7 @@ static const Sign signs[] = {
 	{ CODE("rate_limit_exceeded", OUTCOME_RATE_LIMITED) },
 	{ CODE("rate_limit_error", OUTCOME_RATE_LIMITED) },
 	{ CODE("resource_exhausted", OUTCOME_RATE_LIMITED) },
+	{ CODE_AT(200, 299, "invalid_argument", OUTCOME_BAD_REQUEST) },
 	{ CODE_AT(200, 299, "invalid_request", OUTCOME_BAD_REQUEST) },
 	{ CODE_AT(200, 299, "invalid_request_error", OUTCOME_BAD_REQUEST) },
 	{ CODE_AT(200, 299, "invalid_prompt", OUTCOME_BAD_REQUEST) },

@@ -24,8 +24,8 @@ chat_path(const char *model, bool streams)
 	StringInfoData path;
 
 	initStringInfo(&path);
-	appendStringInfoString(&path, "/v1beta/models/");
-	for (const unsigned char *c = (const unsigned char *) google_model_name(model); *c; c++)
+	appendStringInfoString(&path, "/v1beta/");
+	for (const unsigned char *c = (const unsigned char *) google_model_path(model); *c; c++)
 	{
 		if (!IS_HIGHBIT_SET(*c) && (isalnum(*c) || strchr("-._~/", *c)))
 			appendStringInfoChar(&path, (char) *c);
@@ -54,19 +54,44 @@ google_build_check(const ProviderEndpoint *endpoint, WireRequest *wire)
 				  wire);
 }
 
+/*
+ * The responses of a document: one, or an array of those that a stream would have
+ * had, as it comes where events were not understood to be wanted.
+ */
+static bool
+read_document(Exchange *exchange, const WireResponse *wire, Jsonb *json, ProviderReply *reply)
+{
+	JsonbIterator *iterator;
+	JsonbValue	   element;
+
+	if (JB_ROOT_IS_OBJECT(json))
+		return google_read_response(exchange, wire, &json->root, reply);
+	iterator = json_iterate(&json->root);
+	while (json_next_element(&iterator, &element))
+	{
+		if (json_value_object(&element) == NULL)
+		{
+			failure_protocol("a part of the answer is no JSON object", reply);
+			return false;
+		}
+		if (!google_read_response(exchange, wire, json_value_object(&element), reply))
+			return false;
+	}
+	return true;
+}
+
 static void
 google_parse_chat(Exchange *exchange, const WireResponse *wire, ProviderReply *reply)
 {
-	const char	   *problem;
-	Jsonb		   *json = json_from_bytes(wire->body, wire->body_length, &problem);
-	JsonbContainer *body = wire_body_object(json);
+	const char *problem;
+	Jsonb	   *json = json_from_bytes(wire->body, wire->body_length, &problem);
 
 	if (!wire_response_good(wire))
-		failure_read(wire, body, reply);
-	else if (body == NULL)
+		failure_read(wire, wire_body_object(json), reply);
+	else if (json == NULL || JB_ROOT_IS_SCALAR(json))
 		failure_protocol(json ? "the answer is no JSON object" : problem, reply);
-	else if (google_read_response(exchange, wire, body, reply) == GOOGLE_READ)
-		google_finish(exchange, "the answer has no candidates", reply);
+	else if (read_document(exchange, wire, json, reply))
+		google_finish(exchange, JB_ROOT_IS_OBJECT(json) || JB_ROOT_COUNT(json) == 1, reply);
 }
 
 static bool
@@ -82,14 +107,14 @@ google_parse_event(Exchange *exchange, const WireResponse *wire, const SseEvent 
 		failure_protocol(json ? "an event of the stream is no JSON object" : problem, reply);
 		return true;
 	}
-	return google_read_response(exchange, wire, body, reply) == GOOGLE_FAILED;
+	return !google_read_response(exchange, wire, body, reply);
 }
 
 /* There is no end mark: an answer has ended when its finishReason has come. */
 static void
 google_end_stream(Exchange *exchange, const WireResponse *wire, ProviderReply *reply)
 {
-	google_finish(exchange, "the stream was cut off", reply);
+	google_finish(exchange, false, reply);
 }
 
 const ApiFormat google_format = {

@@ -8,8 +8,6 @@
  */
 #include "providers/google.h"
 
-#include "base/encoding.h"
-
 /* Said where a conversation does not begin with the user, who has to. */
 #define OPENING "Go on."
 
@@ -33,7 +31,9 @@ typedef struct Talk
 	const GoogleModelTraits *model;
 	StringInfo				 system; /* to be said in the first user turn; or NULL */
 	ToolNames				*names;
-	Turn					 turn; /* the one that is open */
+	Turn					 turn;		/* the one that is open */
+	bool					 is_begun;	/* there has been a turn */
+	bool					 has_calls; /* the open turn */
 	LlmError				*error;
 } Talk;
 
@@ -48,156 +48,63 @@ end_turn(Talk *talk)
 }
 
 static void
-write_text(JsonWriter *writer, const char *text, int length)
+open_turn(Talk *talk, Turn turn)
 {
-	json_write_begin(writer, '{');
-	json_write_key(writer, "text");
-	json_write_string(writer, text, length);
-	json_write_end(writer, '}');
-}
-
-/* Open a turn, unless it is the one that is open, for parts to follow. */
-static void
-begin_turn(Talk *talk, Turn turn, bool *is_first)
-{
-	if (talk->turn == turn)
-		return;
-	end_turn(talk);
-	if (*is_first && turn == TURN_MODEL)
-		begin_turn(talk, TURN_USER, is_first);
-	if (talk->turn != TURN_NONE)
-	{
-		write_text(talk->writer, OPENING, (int) strlen(OPENING));
-		end_turn(talk);
-	}
 	json_write_begin(talk->writer, '{');
 	json_write_member_text(talk->writer, "role", turn == TURN_MODEL ? "model" : "user");
 	json_write_key(talk->writer, "parts");
 	json_write_begin(talk->writer, '[');
 	talk->turn = turn;
-	*is_first = false;
+	talk->is_begun = true;
+	talk->has_calls = false;
 	if (turn == TURN_USER && talk->system)
 	{
-		write_text(talk->writer, talk->system->data, talk->system->len);
+		google_write_text(talk->writer, talk->system->data, talk->system->len);
 		talk->system = NULL;
 	}
 }
 
-/* ------------------------------------------------------------------------
- * Parts
- * ------------------------------------------------------------------------
- */
-
+/* The turn of a conversation that the user does not begin, or in which nobody says anything. */
 static void
-write_inline_data(JsonWriter *writer, const char *mime_type, int length, Slice base64)
+write_opening(Talk *talk)
 {
-	json_write_begin(writer, '{');
-	json_write_key(writer, "inlineData");
-	json_write_begin(writer, '{');
-	json_write_key(writer, "mimeType");
-	json_write_string(writer, mime_type, length);
-	json_write_key(writer, "data");
-	json_write_string(writer, base64.data, base64.length);
-	json_write_end(writer, '}');
-	json_write_end(writer, '}');
+	bool says_system = talk->system != NULL;
+
+	open_turn(talk, TURN_USER);
+	if (!says_system)
+		google_write_text(talk->writer, OPENING, (int) strlen(OPENING));
+	end_turn(talk);
 }
 
-static bool
-begins_with(Slice slice, const char *prefix)
+/* Open a turn, unless it is the one that is open, for parts to follow. */
+static void
+begin_turn(Talk *talk, Turn turn)
 {
-	int length = (int) strlen(prefix);
-
-	return slice.length > length && pg_strncasecmp(slice.data, prefix, length) == 0;
+	if (talk->turn == turn)
+		return;
+	end_turn(talk);
+	if (!talk->is_begun && turn != TURN_USER)
+		write_opening(talk);
+	open_turn(talk, turn);
 }
 
-/* What the API can fetch by itself: its own files, and videos. */
+/*
+ * The parts of a message that say something: an empty text would be refused, and
+ * blanks beside calls are only what some servers put there.
+ */
 static bool
-is_fetched(Slice url)
-{
-	static const char *const places[] = {
-		"https://generativelanguage.googleapis.com/",
-		"https://www.youtube.com/",
-		"https://youtube.com/",
-		"https://youtu.be/",
-	};
-
-	for (int i = 0; i < (int) lengthof(places); i++)
-		if (begins_with(url, places[i]))
-			return true;
-	return false;
-}
-
-static bool
-write_image(Talk *talk, const MessagePart *part)
-{
-	if (part->url.data == NULL)
-	{
-		write_inline_data(talk->writer, part->mime_type.data, part->mime_type.length, part->base64);
-		return true;
-	}
-	if (!is_fetched(part->url))
-		return error_set(talk->error, ERRCODE_LLM_BAD_REQUEST,
-						 "an image at a URL cannot be sent in this API format: send its data");
-	json_write_begin(talk->writer, '{');
-	json_write_key(talk->writer, "fileData");
-	json_write_begin(talk->writer, '{');
-	json_write_key(talk->writer, "fileUri");
-	json_write_string(talk->writer, part->url.data, part->url.length);
-	json_write_end(talk->writer, '}');
-	json_write_end(talk->writer, '}');
-	return true;
-}
-
-static bool
-write_file(Talk *talk, const MessagePart *part)
-{
-	static const char pdf[] = "application/pdf";
-
-	if (part->base64.data == NULL)
-		return error_set(talk->error, ERRCODE_LLM_BAD_REQUEST,
-						 "a file by its id cannot be sent in this API format");
-	if (part->mime_type.length > 0)
-		write_inline_data(talk->writer, part->mime_type.data, part->mime_type.length, part->base64);
-	else
-		write_inline_data(talk->writer, pdf, (int) strlen(pdf), part->base64);
-	return true;
-}
-
-static bool
-write_part(Talk *talk, const MessagePart *part)
-{
-	char *mime_type;
-
-	switch (part->kind)
-	{
-		case PART_TEXT:
-			write_text(talk->writer, part->text.data, part->text.length);
-			return true;
-		case PART_IMAGE:
-			return write_image(talk, part);
-		case PART_AUDIO:
-			mime_type = psprintf("audio/%.*s", part->format.length, part->format.data);
-			write_inline_data(talk->writer, mime_type, (int) strlen(mime_type), part->base64);
-			return true;
-		case PART_FILE:
-			return write_file(talk, part);
-	}
-	pg_unreachable();
-}
-
-/* The parts of a message that say something; an empty text would be refused. */
-static bool
-write_parts(Talk *talk, Turn turn, JsonbContainer *message, bool *is_first)
+write_parts(Talk *talk, Turn turn, JsonbContainer *message, bool without_blank)
 {
 	PartWalk	walk = message_parts(message);
 	MessagePart part;
 
 	while (next_part(&walk, &part))
 	{
-		if (part.kind == PART_TEXT && part.text.length == 0)
+		if (part.kind == PART_TEXT &&
+			(part.text.length == 0 || (without_blank && slice_is_blank(part.text))))
 			continue;
-		begin_turn(talk, turn, is_first);
-		if (!write_part(talk, &part))
+		begin_turn(talk, turn);
+		if (!google_write_part(talk->writer, &part, talk->error))
 			return false;
 	}
 	return true;
@@ -219,39 +126,44 @@ call_signature(const MessageToolCall *call)
 	return json_value_filled(signature) ? signature : NULL;
 }
 
+/* The first call of a turn has to be signed. */
 static void
-write_call(Talk *talk, const MessageToolCall *call, bool is_first)
+write_call(Talk *talk, const MessageToolCall *call)
 {
 	JsonbValue *signature = call_signature(call);
 
+	begin_turn(talk, TURN_MODEL);
 	json_write_begin(talk->writer, '{');
 	json_write_key(talk->writer, "functionCall");
 	json_write_begin(talk->writer, '{');
 	json_write_member(talk->writer, "id", &call->id);
-	json_write_member(talk->writer, "name", &call->name);
+	json_write_member_text(talk->writer, "name", google_tool_name(&call->name));
 	json_write_key(talk->writer, "args");
 	json_write_container(talk->writer, &call->arguments->root);
 	json_write_end(talk->writer, '}');
 	if (signature)
 		json_write_member(talk->writer, "thoughtSignature", signature);
-	else if (is_first && talk->model->thinks_by_level)
+	else if (!talk->has_calls && talk->model->wants_signatures)
 		json_write_member_text(talk->writer, "thoughtSignature", SIGNATURE_STAND_IN);
 	json_write_end(talk->writer, '}');
+	talk->has_calls = true;
 }
 
 static bool
-write_model_message(Talk *talk, JsonbContainer *message, bool *is_first)
+write_model_message(Talk *talk, JsonbContainer *message)
 {
 	List	 *calls = message_tool_calls(message);
 	ListCell *cell;
 
-	if (!write_parts(talk, TURN_MODEL, message, is_first))
+	if (message_has_custom_call(message))
+		return error_set(talk->error, ERRCODE_LLM_BAD_REQUEST,
+						 "calls of custom tools cannot be sent in this API format");
+	if (!write_parts(talk, TURN_MODEL, message, calls != NIL))
 		return false;
 	foreach (cell, calls)
 	{
-		begin_turn(talk, TURN_MODEL, is_first);
 		tool_names_add(talk->names, lfirst(cell));
-		write_call(talk, lfirst(cell), cell == list_head(calls));
+		write_call(talk, lfirst(cell));
 	}
 	return true;
 }
@@ -260,17 +172,13 @@ write_model_message(Talk *talk, JsonbContainer *message, bool *is_first)
 static void
 write_response(JsonWriter *writer, StringInfo text)
 {
-	StringInfoData utf8;
-	const char	  *problem;
-	Jsonb		  *json;
+	Jsonb *json = object_of_text((Slice){ text->data, text->len });
 
-	initStringInfo(&utf8);
-	encoding_append_as_utf8(&utf8, text->data, text->len);
-	json = json_from_bytes(utf8.data, utf8.len, &problem);
 	json_write_key(writer, "response");
-	if (json && JB_ROOT_IS_OBJECT(json))
+	if (json)
 	{
 		json_write_container(writer, &json->root);
+		pfree(json);
 		return;
 	}
 	json_write_begin(writer, '{');
@@ -280,18 +188,20 @@ write_response(JsonWriter *writer, StringInfo text)
 }
 
 static void
-write_result(Talk *talk, JsonbContainer *message, bool *is_first)
+write_result(Talk *talk, JsonbContainer *message)
 {
 	JsonbValue		 *id = message_call_id(message);
 	const JsonbValue *name = tool_names_find(talk->names, id);
+	StringInfo		  text = message_text(message);
 
-	begin_turn(talk, TURN_RESULTS, is_first);
+	begin_turn(talk, TURN_RESULTS);
 	json_write_begin(talk->writer, '{');
 	json_write_key(talk->writer, "functionResponse");
 	json_write_begin(talk->writer, '{');
 	json_write_member(talk->writer, "id", id);
-	json_write_member(talk->writer, "name", name ? name : id);
-	write_response(talk->writer, message_text(message));
+	json_write_member_text(talk->writer, "name", google_tool_name(name ? name : id));
+	write_response(talk->writer, text);
+	pfree(text->data);
 	json_write_end(talk->writer, '}');
 	json_write_end(talk->writer, '}');
 }
@@ -302,21 +212,51 @@ write_result(Talk *talk, JsonbContainer *message, bool *is_first)
  */
 
 static bool
-write_message(Talk *talk, JsonbContainer *message, bool *is_first)
+write_message(Talk *talk, JsonbContainer *message)
 {
 	switch (message_role(message))
 	{
 		case MESSAGE_SYSTEM:
-			return true; /* said already */
+			return true; /* said elsewhere */
 		case MESSAGE_USER:
-			return write_parts(talk, TURN_USER, message, is_first);
+			return write_parts(talk, TURN_USER, message, false);
 		case MESSAGE_ASSISTANT:
-			return write_model_message(talk, message, is_first);
+			return write_model_message(talk, message);
 		case MESSAGE_TOOL:
-			write_result(talk, message, is_first);
+			write_result(talk, message);
 			return true;
 	}
 	pg_unreachable();
+}
+
+static bool
+write_contents(Talk *talk, JsonbContainer *messages)
+{
+	JsonbIterator *iterator = json_iterate(messages);
+	JsonbValue	   message;
+
+	json_write_key(talk->writer, "contents");
+	json_write_begin(talk->writer, '[');
+	while (json_next_element(&iterator, &message))
+		if (!write_message(talk, json_value_object(&message)))
+			return false;
+	if (!talk->is_begun)
+		write_opening(talk);
+	end_turn(talk);
+	json_write_end(talk->writer, ']');
+	return true;
+}
+
+static void
+write_instruction(JsonWriter *writer, StringInfo text)
+{
+	json_write_key(writer, "systemInstruction");
+	json_write_begin(writer, '{');
+	json_write_key(writer, "parts");
+	json_write_begin(writer, '[');
+	google_write_text(writer, text->data, text->len);
+	json_write_end(writer, ']');
+	json_write_end(writer, '}');
 }
 
 /* Whether anybody but the system says something. */
@@ -332,40 +272,38 @@ has_turns(JsonbContainer *messages)
 	return found;
 }
 
+/* All that is said of how to answer; NULL for nothing. */
+static StringInfo
+system_text(JsonbContainer *messages, const char *further)
+{
+	StringInfo text = conversation_system_text(messages);
+
+	if (further == NULL)
+		return text;
+	if (text == NULL)
+		text = makeStringInfo();
+	else
+		appendStringInfoString(text, "\n\n");
+	appendStringInfoString(text, further);
+	return text;
+}
+
 bool
 google_write_messages(JsonWriter *writer, const ChatRequest *request, const GoogleModelTraits *model,
-					  LlmError *error)
+					  const char *further, LlmError *error)
 {
 	JsonbContainer *messages = &request->messages->root;
-	StringInfo		system = conversation_system_text(messages);
-	bool			in_turn = model->is_gemma || !has_turns(messages);
-	Talk			talk = { writer, model, in_turn ? system : NULL, tool_names_create(), TURN_NONE, error };
-	JsonbIterator  *iterator = json_iterate(messages);
-	bool			is_first = true;
-	JsonbValue		message;
+	StringInfo		system = system_text(messages, further);
+	bool			in_turn = !model->has_instruction || !has_turns(messages);
+	Talk			talk = {
+				   .writer = writer,
+				   .model = model,
+				   .system = in_turn ? system : NULL,
+				   .names = tool_names_create(),
+				   .error = error,
+	};
 
-	if (system && !in_turn)
-	{
-		json_write_key(writer, "systemInstruction");
-		json_write_begin(writer, '{');
-		json_write_key(writer, "parts");
-		json_write_begin(writer, '[');
-		write_text(writer, system->data, system->len);
-		json_write_end(writer, ']');
-		json_write_end(writer, '}');
-	}
-	json_write_key(writer, "contents");
-	json_write_begin(writer, '[');
-	while (json_next_element(&iterator, &message))
-		if (!write_message(&talk, json_value_object(&message), &is_first))
-			return false;
-	if (is_first)
-	{
-		begin_turn(&talk, TURN_USER, &is_first);
-		if (system == NULL || !in_turn)
-			write_text(writer, OPENING, (int) strlen(OPENING));
-	}
-	end_turn(&talk);
-	json_write_end(writer, ']');
-	return true;
+	if (system && !in_turn && !parameter_in_extra(request, "systemInstruction"))
+		write_instruction(writer, system);
+	return parameter_in_extra(request, "contents") || write_contents(&talk, messages);
 }

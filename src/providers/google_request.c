@@ -36,6 +36,7 @@ typedef struct Body
 	GoogleModelTraits  model;
 	ToolSet			   tools;
 	JsonbContainer	  *extra_config; /* extra's generationConfig, or NULL */
+	const char		  *instruction;	 /* that asks for JSON, where nothing else can; or NULL */
 } Body;
 
 /* Whether the caller's extra says this member of generationConfig. */
@@ -50,80 +51,6 @@ write_number(Body *body, const char *name, const char *minimum, const char *maxi
 {
 	if (!is_theirs(body, as_sent))
 		parameter_write_number(body->request, name, minimum, maximum, as_sent, &body->writer, body->wire);
-}
-
-/* ------------------------------------------------------------------------
- * Tools
- * ------------------------------------------------------------------------
- */
-
-static void
-write_declaration(JsonWriter *writer, const ChatTool *tool)
-{
-	json_write_begin(writer, '{');
-	json_write_member(writer, "name", &tool->name);
-	if (tool->description)
-		json_write_member(writer, "description", tool->description);
-	if (tool->parameters && JsonContainerSize(tool->parameters) > 0)
-	{
-		json_write_key(writer, "parametersJsonSchema");
-		json_write_container(writer, tool->parameters);
-	}
-	json_write_end(writer, '}');
-}
-
-static void
-write_tool_choice(Body *body)
-{
-	static const char *const modes[] = {
-		[TOOLS_AUTO] = "AUTO",
-		[TOOLS_NONE] = "NONE",
-		[TOOLS_REQUIRED] = "ANY",
-		[TOOLS_NAMED] = "ANY",
-	};
-	JsonWriter *writer = &body->writer;
-
-	json_write_key(writer, "toolConfig");
-	json_write_begin(writer, '{');
-	json_write_key(writer, "functionCallingConfig");
-	json_write_begin(writer, '{');
-	json_write_member_text(writer, "mode", modes[body->tools.choice]);
-	if (body->tools.choice == TOOLS_NAMED)
-	{
-		json_write_key(writer, "allowedFunctionNames");
-		json_write_begin(writer, '[');
-		json_write_value(writer, &body->tools.chosen);
-		json_write_end(writer, ']');
-	}
-	json_write_end(writer, '}');
-	json_write_end(writer, '}');
-}
-
-static void
-write_tools(Body *body)
-{
-	JsonWriter *writer = &body->writer;
-	ListCell   *cell;
-
-	if (body->tools.tools == NIL)
-		return;
-	if (body->tools.serial)
-		wire_request_dropped(body->wire, "parallel_tool_calls");
-	if (!parameter_in_extra(body->request, "tools"))
-	{
-		json_write_key(writer, "tools");
-		json_write_begin(writer, '[');
-		json_write_begin(writer, '{');
-		json_write_key(writer, "functionDeclarations");
-		json_write_begin(writer, '[');
-		foreach (cell, body->tools.tools)
-			write_declaration(writer, lfirst(cell));
-		json_write_end(writer, ']');
-		json_write_end(writer, '}');
-		json_write_end(writer, ']');
-	}
-	if (body->tools.choice != TOOLS_AUTO && !parameter_in_extra(body->request, "toolConfig"))
-		write_tool_choice(body);
 }
 
 /* ------------------------------------------------------------------------
@@ -178,7 +105,7 @@ write_seed(Body *body)
 	json_write_int64(&body->writer, seed);
 }
 
-/* The newer models refuse both. */
+/* Only models up to 2.0 are known to take them; the newer ones refuse both. */
 static void
 write_penalties(Body *body)
 {
@@ -192,29 +119,24 @@ write_penalties(Body *body)
 
 		name.val.string.val = unconstify(char *, names[i]);
 		name.val.string.len = (int) strlen(names[i]);
-		if (value == NULL || parameter_is_idle(body->request, &name, value))
+		if (value == NULL || parameter_is_idle(body->request, &name, value) ||
+			is_theirs(body, as_sent[i]))
 			continue;
-		if (body->model.thinks)
-			wire_request_dropped(body->wire, names[i]);
-		else
+		if (body->model.has_penalties)
 			write_number(body, names[i], "-2", "2", as_sent[i]);
+		else
+			wire_request_dropped(body->wire, names[i]);
 	}
 }
 
-/* JSON beside functions came with Gemini 3. */
 static void
 write_response_format(Body *body)
 {
 	JsonbContainer *schema = NULL;
 	ResponseFormat	format = parameter_response_format(body->request, &schema, NULL);
 
-	if (format == RESPONSE_TEXT)
+	if (format == RESPONSE_TEXT || body->instruction)
 		return;
-	if (body->tools.tools && body->tools.choice != TOOLS_NONE && body->model.version < 300)
-	{
-		wire_request_dropped(body->wire, "response_format");
-		return;
-	}
 	if (!is_theirs(body, "responseMimeType"))
 		json_write_member_text(&body->writer, "responseMimeType", "application/json");
 	if (schema && !is_theirs(body, "responseJsonSchema") && !is_theirs(body, "responseSchema"))
@@ -224,46 +146,58 @@ write_response_format(Body *body)
 	}
 }
 
+/*
+ * JSON beside functions came with Gemini 3, and Gemma has no such mode at all: the
+ * model is told then.  NULL where that is not needed.
+ */
+static const char *
+format_instruction(const Body *body)
+{
+	JsonbContainer *schema = NULL;
+	ResponseFormat	format = parameter_response_format(body->request, &schema, NULL);
+	StringInfo		text;
+
+	if (format == RESPONSE_TEXT || is_theirs(body, "responseMimeType") ||
+		(body->model.has_json && (body->tools.tools == NIL || body->model.has_json_beside_tools)))
+		return NULL;
+	if (schema == NULL)
+		return "Give every answer as a JSON object and nothing else.";
+	text = makeStringInfo();
+	appendStringInfoString(text, "Give every answer as JSON that fits this JSON Schema, and nothing else:\n");
+	JsonbToCString(text, schema, -1);
+	return text->data;
+}
+
 /* ------------------------------------------------------------------------
  * Thinking
  * ------------------------------------------------------------------------
  */
 
-/*
- * From Gemini 3 on: minimal, low, medium or high.  Thinking cannot be turned off,
- * and "minimal" is for the flash models before 3.7 only.
- */
-static const char *
-thinking_level(Body *body, ReasoningEffort effort)
+/* The model's level that is nearest to the effort, of two the higher; it cannot be off. */
+static void
+write_level(Body *body, ReasoningEffort effort)
 {
-	bool has_minimal = !body->model.is_pro && body->model.version < 307;
+	static const char *const levels[] = {
+		[EFFORT_MINIMAL] = "minimal",
+		[EFFORT_LOW] = "low",
+		[EFFORT_MEDIUM] = "medium",
+		[EFFORT_HIGH] = "high",
+	};
+	int best = EFFORT_HIGH;
 
-	switch (effort)
-	{
-		case EFFORT_LOW:
-			return "low";
-		case EFFORT_MEDIUM:
-			return "medium";
-		case EFFORT_HIGH:
-			return "high";
-		case EFFORT_MINIMAL:
-			if (has_minimal)
-				return "minimal";
-			break;
-		default:
-			break;
-	}
-	wire_request_adjusted(body->wire, parameter_of_reasoning(body->request));
-	if (effort > EFFORT_HIGH)
-		return "high";
-	return has_minimal ? "minimal" : "low";
+	for (int level = EFFORT_HIGH; level >= EFFORT_MINIMAL; level--)
+		if ((body->model.levels & GOOGLE_LEVEL(level)) &&
+			abs(level - (int) effort) < abs(best - (int) effort))
+			best = level;
+	if (best != (int) effort)
+		wire_request_adjusted(body->wire, parameter_of_reasoning(body->request));
+	json_write_member_text(&body->writer, "thinkingLevel", levels[best]);
 }
 
-/* Gemini 2.5: tokens.  Pro cannot be off and takes 128 to 32,768, the others up to 24,576. */
-static int64
-thinking_budget(Body *body, ReasoningEffort effort)
+static void
+write_budget(Body *body, ReasoningEffort effort)
 {
-	static const int64 budgets[] = {
+	static const int budgets[] = {
 		[EFFORT_NONE] = 0,
 		[EFFORT_MINIMAL] = 512,
 		[EFFORT_LOW] = 1024,
@@ -272,41 +206,43 @@ thinking_budget(Body *body, ReasoningEffort effort)
 		[EFFORT_XHIGH] = 32768,
 		[EFFORT_MAX] = 32768,
 	};
-	int64 budget = budgets[effort];
-	int64 minimum = body->model.is_pro ? 128 : 0;
-	int64 maximum = body->model.is_pro ? 32768 : 24576;
+	int budget = budgets[effort];
 
-	if (budget < minimum || budget > maximum)
+	if (budget > 0 || !body->model.can_stop_thinking)
+		budget = Min(Max(budget, body->model.min_budget), body->model.max_budget);
+	if (budget != budgets[effort])
 		wire_request_adjusted(body->wire, parameter_of_reasoning(body->request));
-	return Min(Max(budget, minimum), maximum);
+	json_write_key(&body->writer, "thinkingBudget");
+	json_write_int64(&body->writer, budget);
 }
 
+/* Who asks for reasoning sees it, unless he said that he does not want to. */
 static void
 write_thinking(Body *body)
 {
 	ReasoningEffort effort = parameter_reasoning_effort(body->request);
-	bool			asked = parameter(body->request, "reasoning_effort") ||
-				 parameter(body->request, "reasoning");
+	JsonbValue	   *reasoning = parameter(body->request, "reasoning");
+	bool			hidden = effort == EFFORT_NONE;
 
-	if (!asked || is_theirs(body, "thinkingConfig"))
+	if ((!reasoning && !parameter(body->request, "reasoning_effort")) ||
+		is_theirs(body, "thinkingConfig"))
 		return;
-	if (effort == EFFORT_UNSET || !body->model.thinks)
+	if (effort == EFFORT_UNSET || body->model.thinking == GOOGLE_THINKS_NOT)
 	{
 		/* A model that does not think has nothing to turn off. */
 		if (effort != EFFORT_NONE)
 			wire_request_dropped(body->wire, parameter_of_reasoning(body->request));
 		return;
 	}
+	if (json_value_object(reasoning))
+		json_member_bool(json_value_object(reasoning), "exclude", &hidden);
 	json_write_key(&body->writer, "thinkingConfig");
 	json_write_begin(&body->writer, '{');
-	if (body->model.thinks_by_level)
-		json_write_member_text(&body->writer, "thinkingLevel", thinking_level(body, effort));
+	if (body->model.thinking == GOOGLE_THINKS_AT_LEVEL)
+		write_level(body, effort);
 	else
-	{
-		json_write_key(&body->writer, "thinkingBudget");
-		json_write_int64(&body->writer, thinking_budget(body, effort));
-	}
-	if (effort != EFFORT_NONE)
+		write_budget(body, effort);
+	if (!hidden)
 	{
 		json_write_key(&body->writer, "includeThoughts");
 		json_write_bool(&body->writer, true);
@@ -320,7 +256,7 @@ write_config(Body *body)
 	JsonWriter	  *writer = &body->writer;
 	JsonbIterator *iterator = body->extra_config ? json_iterate(body->extra_config) : NULL;
 	StringInfoData config;
-	StringInfo	   out = writer->out;
+	JsonWriter	   outer = *writer;
 	JsonbValue	   name;
 	JsonbValue	   value;
 
@@ -342,19 +278,19 @@ write_config(Body *body)
 	while (body->extra_config && json_next_member(&iterator, &name, &value))
 		json_write_member(writer, json_value_string(&name), &value);
 
-	*writer = (JsonWriter){ .out = out, .comma = true };
+	*writer = outer;
 	if (config.len == 0)
 		return;
 	json_write_key(writer, "generationConfig");
 	json_write_begin(writer, '{');
-	appendBinaryStringInfo(out, config.data, config.len);
+	appendBinaryStringInfo(writer->out, config.data, config.len);
 	json_write_end(writer, '}');
 }
 
 bool
 google_append_chat(Exchange *exchange, WireRequest *wire, LlmError *error)
 {
-	static const char *const written[] = { "contents", "generationConfig", NULL };
+	static const char *const written[] = { "generationConfig", NULL };
 	const ChatRequest		*request = exchange->request;
 	Body					 body = {
 							.writer = { .out = &wire->body },
@@ -368,11 +304,14 @@ google_append_chat(Exchange *exchange, WireRequest *wire, LlmError *error)
 		return false;
 	if (request->router.extra)
 		body.extra_config = json_member_object(&request->router.extra->root, "generationConfig");
+	body.instruction = format_instruction(&body);
+	if (body.instruction)
+		wire_request_adjusted(wire, "response_format");
 
 	json_write_begin(&body.writer, '{');
-	if (!google_write_messages(&body.writer, request, &body.model, error))
+	if (!google_write_messages(&body.writer, request, &body.model, body.instruction, error))
 		return false;
-	write_tools(&body);
+	google_write_tools(&body.writer, request, &body.tools, wire);
 	write_config(&body);
 	parameters_write_extra(request, written, &body.writer);
 	json_write_end(&body.writer, '}');

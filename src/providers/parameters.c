@@ -166,7 +166,7 @@ parameter_write_stop(const ChatRequest *request, const char *name_as_sent, int m
 		element = *stop;
 	while (array == NULL || json_next_element(&iterator, &element))
 	{
-		if ((without_blank && is_blank(&element)) || written == max)
+		if (element.val.string.len == 0 || (without_blank && is_blank(&element)) || written == max)
 			wire_request_adjusted(wire, "stop");
 		else
 		{

@@ -36,8 +36,8 @@ extern void parameter_write_number(const ChatRequest *request, const char *name,
 								   WireRequest *wire);
 
 /*
- * "stop", a string or an array of strings, as an array of at most max strings;
- * blank ones are left out if the provider refuses them.  Both are noted.
+ * "stop", a string or an array of strings, as an array of at most max strings; empty
+ * ones are left out, and blank ones if the provider refuses them.  All is noted.
  */
 extern void parameter_write_stop(const ChatRequest *request, const char *name_as_sent, int max,
 								 bool without_blank, JsonWriter *writer, WireRequest *wire);
