@@ -74,8 +74,11 @@ extern bool error_detail(LlmError *error, const char *detail, ...)
 extern bool error_hint(LlmError *error, const char *hint, ...)
 	pg_attribute_printf(2, 3);
 
-/* Raise it with ereport(ERROR). PostgreSQL 18 replaced the macro for the attribute. */
-extern void error_throw(const LlmError *error) __attribute__((noreturn));
+/*
+ * Raise it with ereport(ERROR).  Exported for test modules.  PostgreSQL 18 replaced
+ * the macro for the attribute.
+ */
+extern PGDLLEXPORT void error_throw(const LlmError *error) __attribute__((noreturn));
 
 /*
  * A name that the caller gave, as messages show it: at most 300 bytes of it, cut

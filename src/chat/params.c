@@ -231,7 +231,7 @@ check_user_id(const JsonbValue *value, const FieldPath *path, LlmError *error)
 static bool
 check_extra(const JsonbValue *value, const FieldPath *path, LlmError *error)
 {
-	static const char *const fixed[] = { "model", "messages", "stream" };
+	static const char *const fixed[] = { "model", "messages", "n", "stream", "stream_options" };
 
 	for (int i = 0; i < (int) lengthof(fixed); i++)
 	{

@@ -315,7 +315,7 @@ attempt_finish(Call *call)
 	RetryState	  state;
 	RetryDecision next;
 
-	attempts_end(&call->attempts, &call->reply, attempt_http_status(call),
+	attempts_end(&call->attempts, &call->reply, call->http_status,
 				 elapsed_ms(call->attempt_started_ms));
 	call->may_have_cost = call->reply.outcome != OUTCOME_OK && attempt_may_have_cost(call);
 
@@ -533,16 +533,29 @@ call_run(Call **calls, int ncalls)
 }
 
 /*
- * The caller has been away for so long: none of the call's clocks went on
- * meanwhile.  The provider is not to pay for a slow reader.
+ * Set the call aside while its reader has the word, and take it up again: none of
+ * its clocks goes on in between.  The provider is not to pay for a slow reader.
  */
 static void
-call_put_off(Call *call, int64 ms)
+call_set_aside(Call *call)
 {
-	call->started_ms += ms;
-	call->deadline_ms += ms;
-	call->wait_until_ms += ms;
-	attempt_put_off(call, ms);
+	call->aside_ms = now_ms();
+	if (call->transfer)
+		http_set_aside(call->transfer);
+}
+
+static void
+call_take_up(Call *call)
+{
+	int64 away_ms = call->aside_ms > 0 ? elapsed_ms(call->aside_ms) : 0;
+
+	call->aside_ms = 0;
+	call->started_ms += away_ms;
+	call->deadline_ms += away_ms;
+	call->wait_until_ms += away_ms;
+	attempt_put_off(call, away_ms);
+	if (call->transfer)
+		http_take_up(call->transfer);
 }
 
 /*
@@ -562,8 +575,7 @@ call_next_chunk(Call *call, void (*before_wait)(void))
 {
 	Jsonb *chunk;
 
-	if (call->left_ms > 0)
-		call_put_off(call, elapsed_ms(call->left_ms));
+	call_take_up(call);
 	chunk = take_chunk(call);
 	while (chunk == NULL && call->state != CALL_DONE)
 	{
@@ -571,12 +583,15 @@ call_next_chunk(Call *call, void (*before_wait)(void))
 		chunk = take_chunk(call);
 		if (chunk == NULL && call->state != CALL_DONE)
 		{
+			/* The reader may be slow to take what is there. */
+			call_set_aside(call);
 			before_wait();
+			call_take_up(call);
 			http_wait((int) Max(call_sleep_ms(call), 0));
 		}
 	}
 	call->handed_out |= chunk != NULL;
-	call->left_ms = now_ms();
+	call_set_aside(call);
 	return chunk;
 }
 

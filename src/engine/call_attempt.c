@@ -166,6 +166,7 @@ attempt_clear(Call *call)
 	call->exchange = NULL;
 	call->follow_up = NULL;
 	call->follow_up_failures = 0;
+	call->http_status = 0;
 	call->sent_before = false;
 	call->dropped = call->adjusted = NIL;
 	call->streaming = call->stream_over = false;
@@ -451,6 +452,24 @@ end_silent_stream(Call *call, int limit_ms)
 	attempt_refused(call, OUTCOME_TIMEOUT, psprintf(what, limit_ms));
 }
 
+/* Cut off, but only after all had come that makes an answer. */
+static bool
+is_whole_without_end(Call *call)
+{
+	const WireResponse *response = http_response(call->transfer);
+
+	if (http_failure(call->transfer) != HTTP_BROKEN)
+		return false;
+	provider_reply_init(&call->reply);
+	exchange_read_stream(call->exchange, response, NULL, 0, true,
+						 (size_t) setting_max_response_size * 1024, &call->reply);
+	if (call->reply.outcome != OUTCOME_OK || call->reply.follow_up)
+		return false;
+	provider_reply_read_id(&call->reply, response);
+	call->stream_over = true;
+	return true;
+}
+
 /* A transfer whose body is an event stream; true when it is over. */
 static bool
 advance_stream(Call *call)
@@ -464,7 +483,7 @@ advance_stream(Call *call)
 	}
 	if (http_done(call->transfer))
 	{
-		if (!call->stream_over)
+		if (!call->stream_over && !is_whole_without_end(call))
 			read_failure(call);
 		return true;
 	}
@@ -475,11 +494,14 @@ advance_stream(Call *call)
 	return true;
 }
 
-/* Whether the answer is a stream shows with its head. */
+/* What shows with the head of an answer: its status, and whether it is a stream. */
 static void
 look_at_head(Call *call)
 {
 	if (call->streaming || !http_answering(call->transfer))
+		return;
+	call->http_status = http_response(call->transfer)->status;
+	if (!call->may_stream)
 		return;
 	if (exchange_is_stream(http_response(call->transfer)))
 	{
@@ -494,8 +516,7 @@ look_at_head(Call *call)
 static bool
 advance_transfer(Call *call)
 {
-	if (call->may_stream)
-		look_at_head(call);
+	look_at_head(call);
 	if (call->streaming)
 		return advance_stream(call);
 	if (!http_done(call->transfer))
@@ -546,20 +567,12 @@ attempt_put_off(Call *call, int64 ms)
 	call->attempt_started_ms += ms;
 	call->progress_ms += ms;
 	call->follow_up_ms += ms;
-	if (call->transfer)
-		http_put_off(call->transfer, ms);
 }
 
 /* ------------------------------------------------------------------------
  * Settling
  * ------------------------------------------------------------------------
  */
-
-int
-attempt_http_status(const Call *call)
-{
-	return call->transfer && http_answering(call->transfer) ? http_response(call->transfer)->status : 0;
-}
 
 bool
 attempt_may_have_cost(const Call *call)
@@ -593,6 +606,7 @@ start_outcome(const Call *call, LedgerStatus status, bool is_final, Money cost)
 	return (LedgerOutcome){
 		.status = status,
 		.is_final = is_final,
+		.http_status = call->http_status,
 		.response_time_ms = elapsed_ms(is_final ? call->started_ms : call->attempt_started_ms),
 		.cost = cost,
 		.prices = prices_for_prompt(&current_entry(call)->model->prices, call->request->input_tokens),
@@ -617,7 +631,6 @@ attempt_settle(Call *call, LedgerStatus status, bool is_final)
 	LedgerOutcome outcome = start_outcome(call, status, is_final, is_free ? 0 : MONEY_UNKNOWN);
 
 	outcome.outcome = call->reply.outcome;
-	outcome.http_status = attempt_http_status(call);
 	if (answer->usage.known)
 		set_usage(call, &outcome, &answer->usage, false);
 	else

@@ -62,6 +62,7 @@ struct Call
 	WireRequest	 *follow_up;	/* the request that is or was sent last, after the first; or NULL */
 	int64		  follow_up_ms; /* when to send it, while there is no transfer */
 	int			  follow_up_failures;
+	int			  http_status; /* of its last answer; 0: none has come */
 	bool		  sent_before; /* an earlier request of the attempt reached the provider */
 	List		 *dropped;	   /* of WireRequest, in attempt_context */
 	List		 *adjusted;
@@ -81,7 +82,7 @@ struct Call
 	bool	   stream_over; /* its end has been read; the connection's may follow */
 	int64	   progress_ms; /* when its last bytes came, or its end was read */
 	bool	   handed_out;	/* the caller has a chunk: no other attempt any more */
-	int64	   left_ms;		/* when the caller was given one; 0: not yet */
+	int64	   aside_ms;	/* since when its reader has the word; 0: it has not */
 	TokenUsage received;	/* by the stream so far, told or estimated; plain data, because
 							 * the exchange is gone when an abort asks for it */
 	bool	   received_estimated;
@@ -131,11 +132,8 @@ extern bool attempt_advance(Call *call);
 /* How long attempt_advance need not be called, unless something comes. */
 extern int64 attempt_sleep_ms(const Call *call);
 
-/* Put its clocks off. */
+/* Put its clocks off, but for its transfer's. */
 extern void attempt_put_off(Call *call, int64 ms);
-
-/* HTTP status of its last answer, or 0. */
-extern int attempt_http_status(const Call *call);
 
 /*
  * Whether an attempt that failed may still have been charged: when the provider

@@ -67,6 +67,7 @@ typedef struct ByteBuffer
 
 struct HttpTransfer
 {
+	LoopTransfer		  loop; /* first: see there */
 	dlist_node			  node; /* in running_transfers, while it runs */
 	MemoryContext		  context;
 	MemoryContextCallback on_reset;
@@ -74,6 +75,7 @@ struct HttpTransfer
 	HttpTarget			  target;
 	HttpLimits			  limits;
 	int64				  started_ms;
+	int64				  aside_ms; /* since when it is set aside; 0: it is not */
 	bool				  repeatable;
 	bool				  running; /* in running_transfers */
 	bool				  armed;   /* sent when the context ends */
@@ -92,7 +94,6 @@ struct HttpTransfer
 	bool streams;
 	bool head_complete;
 	bool head_read; /* into response */
-	bool paused;	/* libcurl holds bytes back */
 	bool taken;		/* the body's bytes: the next ones may overwrite them */
 
 	/* The answer */
@@ -264,7 +265,7 @@ on_body(char *data, size_t size, size_t length, void *userdata)
 		stream_news = true;
 		if (transfer->body.length > 0 && transfer->body.length + length > STREAM_WINDOW_BYTES)
 		{
-			transfer->paused = true;
+			transfer->loop.paused = true;
 			return CURL_WRITEFUNC_PAUSE;
 		}
 	}
@@ -552,17 +553,18 @@ http_arm(const WireRequest *wire)
 	MemoryContext			previous = CurrentMemoryContext;
 	HttpTransfer		   *transfer = allocate(wire, &limits);
 	LlmError				error = { 0 };
+	bool					can_be_sent;
 
 	transfer->armed = true;
-	if (!policy_check_url(wire->url, &transfer->target, &error) || !make_handle(transfer, wire) ||
-		curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L) != CURLE_OK ||
-		curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, FAREWELL_MS) != CURLE_OK)
-	{
-		http_disarm(transfer);
-		transfer = NULL;
-	}
+	can_be_sent = policy_check_url(wire->url, &transfer->target, &error) &&
+				  make_handle(transfer, wire) &&
+				  curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK &&
+				  curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, FAREWELL_MS) == CURLE_OK;
 	MemoryContextSwitchTo(previous);
-	return transfer;
+	if (can_be_sent)
+		return transfer;
+	http_disarm(transfer);
+	return NULL;
 }
 
 void
@@ -698,6 +700,16 @@ was_stopped(const HttpTransfer *transfer, CURLcode code)
 	return code == CURLE_WRITE_ERROR || code == CURLE_ABORTED_BY_CALLBACK || !transfer->connection_opened;
 }
 
+/* End it for libcurl's reason, or for the one of the callback that gave up. */
+static void
+end_stopped(HttpTransfer *transfer, CURLcode code)
+{
+	if (was_stopped(transfer, code))
+		end(transfer, transfer->failure, describe(transfer, transfer->stop_reason, ""));
+	else
+		end_failed(transfer, code);
+}
+
 /* Take the head apart where it stands; names become lower case. */
 static void
 read_headers(HttpTransfer *transfer)
@@ -770,10 +782,8 @@ collect_ended(void)
 		previous = MemoryContextSwitchTo(transfer->context);
 		if (code == CURLE_OK)
 			end_answered(transfer);
-		else if (was_stopped(transfer, code))
-			end(transfer, transfer->failure, describe(transfer, transfer->stop_reason, ""));
 		else
-			end_failed(transfer, code);
+			end_stopped(transfer, code);
 		MemoryContextSwitchTo(previous);
 		any = true;
 	}
@@ -791,6 +801,8 @@ deadline_of(const HttpTransfer *transfer)
 {
 	int limit_ms = transfer->limits.timeout_ms;
 
+	if (transfer->aside_ms > 0)
+		return PG_INT64_MAX;
 	if (!transfer->answering)
 		limit_ms = Min(limit_ms, transfer->limits.first_byte_timeout_ms);
 	return transfer->started_ms + limit_ms;
@@ -846,17 +858,22 @@ end_all(CURLMcode code)
 static void
 resume_paused(void)
 {
-	dlist_iter iter;
+	dlist_mutable_iter iter;
 
-	dlist_foreach (iter, &running_transfers)
+	dlist_foreach_modify (iter, &running_transfers)
 	{
 		HttpTransfer *transfer = dlist_container(HttpTransfer, node, iter.cur);
+		MemoryContext previous = MemoryContextSwitchTo(transfer->context);
+		CURLcode	  code;
 
-		if (transfer->paused && (transfer->taken || !transfer->streams))
+		if (transfer->loop.paused && (transfer->taken || !transfer->streams))
 		{
-			transfer->paused = false;
-			loop_resume(transfer->easy);
+			transfer->loop.paused = false;
+			code = loop_resume(transfer->easy);
+			if (code != CURLE_OK)
+				end_stopped(transfer, code);
 		}
+		MemoryContextSwitchTo(previous);
 	}
 }
 
@@ -869,8 +886,11 @@ http_wait(int timeout_ms)
 	stream_news = false;
 	resume_paused();
 	code = loop_drive();
-	if (code == CURLM_OK && (collect_ended() || stream_news))
+	if (code == CURLM_OK && collect_ended())
 		return;
+	/* Interrupts and deadlines are looked at however fast a stream comes. */
+	if (stream_news)
+		until_ms = 0;
 	if (code == CURLM_OK)
 		code = loop_wait(Min(until_ms, next_deadline()));
 	if (code != CURLM_OK)
@@ -954,9 +974,17 @@ http_collect(HttpTransfer *transfer)
 }
 
 void
-http_put_off(HttpTransfer *transfer, int64 ms)
+http_set_aside(HttpTransfer *transfer)
 {
-	transfer->started_ms += ms;
+	transfer->aside_ms = loop_now_ms();
+}
+
+void
+http_take_up(HttpTransfer *transfer)
+{
+	if (transfer->aside_ms > 0)
+		transfer->started_ms += loop_now_ms() - transfer->aside_ms;
+	transfer->aside_ms = 0;
 }
 
 void

@@ -79,8 +79,12 @@ extern size_t http_take(HttpTransfer *transfer, const char **bytes);
 /* The answer is no stream: collect its body whole, within max_response_bytes. */
 extern void http_collect(HttpTransfer *transfer);
 
-/* Put its deadlines off, because nobody was there to drive it for so long. */
-extern void http_put_off(HttpTransfer *transfer, int64 ms);
+/*
+ * Set it aside while its taker is away, and take it up again: its deadlines stand
+ * still in between, also when other transfers are driven.
+ */
+extern void http_set_aside(HttpTransfer *transfer);
+extern void http_take_up(HttpTransfer *transfer);
 
 /*
  * A request that is sent if its memory context ends before http_disarm: what

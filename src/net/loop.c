@@ -23,6 +23,7 @@
 #include "net/loop.h"
 
 #include "base/compat.h"
+#include "libpq/libpq.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "storage/fd.h"
@@ -34,9 +35,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* libpq/libpq.h, which declares it, needs Kerberos' headers on Debian. */
-extern bool pq_check_connection(void);
 
 #define CLIENT_CHECK_MS 500
 
@@ -117,6 +115,16 @@ set_socket_state(int fd, SocketState state)
 	return true;
 }
 
+/* libcurl lets go of the socket of a paused transfer, too. */
+static bool
+is_paused(CURL *easy)
+{
+	LoopTransfer *transfer = NULL;
+
+	return curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer) == CURLE_OK && transfer &&
+		   transfer->paused;
+}
+
 /*
  * CURLMOPT_SOCKETFUNCTION.  "registered" is what curl_multi_assign remembers
  * with the socket: not NULL once it is in the epoll descriptor.
@@ -125,9 +133,10 @@ static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *userdata, void *registered)
 {
 	struct epoll_event event = { .data.fd = fd };
+	bool			   is_idle = what == CURL_POLL_REMOVE && !is_paused(easy);
 
 	if (socket_state(fd) != SOCKET_UNKNOWN)
-		set_socket_state(fd, what == CURL_POLL_REMOVE ? SOCKET_IDLE : SOCKET_IN_USE);
+		set_socket_state(fd, is_idle ? SOCKET_IDLE : SOCKET_IN_USE);
 	if (what == CURL_POLL_REMOVE)
 	{
 		/* libcurl may have closed it already, which removed it as well. */
@@ -334,11 +343,13 @@ let_curl_work(curl_socket_t fd, int events)
 	return code;
 }
 
-void
+CURLcode
 loop_resume(CURL *easy)
 {
-	curl_easy_pause(easy, CURLPAUSE_CONT);
+	CURLcode code = curl_easy_pause(easy, CURLPAUSE_CONT);
+
 	unblock_signals();
+	return code;
 }
 
 void

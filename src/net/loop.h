@@ -10,6 +10,15 @@
 
 #include <curl/curl.h>
 
+/*
+ * What CURLOPT_PRIVATE of a handle given to loop_add points to begins with this:
+ * the loop has to tell a transfer that is held up from a connection that is idle.
+ */
+typedef struct LoopTransfer
+{
+	bool paused; /* CURLOPT_WRITEFUNCTION returned CURL_WRITEFUNC_PAUSE */
+} LoopTransfer;
+
 /* Milliseconds of a clock that cannot jump. */
 extern int64 loop_now_ms(void);
 
@@ -23,8 +32,11 @@ extern CURLMcode loop_add(CURL *easy);
 /* Take it back, whatever its state.  Quick, and safe in an aborting transaction. */
 extern void loop_remove(CURL *easy);
 
-/* Let a transfer go on whose CURLOPT_WRITEFUNCTION returned CURL_WRITEFUNC_PAUSE. */
-extern void loop_resume(CURL *easy);
+/*
+ * Let a paused transfer go on.  What libcurl held back is written at once; what
+ * the writing says is the result.
+ */
+extern CURLcode loop_resume(CURL *easy);
 
 /*
  * Run an easy handle that was not given to the multi handle, to its end, without

@@ -68,8 +68,10 @@ exchange_read_stream(Exchange *exchange, const WireResponse *wire, const char *b
 
 	MemoryContextSwitchTo(exchange->event_context);
 	ended = read_events(exchange, wire, exchange->event_context, reply);
+	/* Chunks are held until one of them says something. */
 	if (!ended && (sse_overflowed(exchange->events) ||
-				   (!exchange->request->streams && exchange->bytes_read > max_bytes)))
+				   (exchange->bytes_read > max_bytes &&
+					(!exchange->request->streams || !answer_has_substance(exchange->answer)))))
 	{
 		failure_protocol("the answer, or an event of it, is larger than llm_router.max_response_size",
 						 reply);

@@ -78,6 +78,8 @@ read_usage(Exchange *exchange, GoogleAnswer *state, JsonbContainer *body)
 	if (state->usage_is_nonsense)
 		usage.known = false;
 	state->usage = exchange->usage = usage;
+	/* A sum of nothing, after text came, is not yet the sum. */
+	exchange->usage.known = usage.known && usage.output > 0;
 }
 
 /* ------------------------------------------------------------------------

@@ -12,11 +12,13 @@
 
 typedef struct OpenAiStream
 {
-	ChatAnswer usage;					  /* usage and reported_cost of the last chunk that had them */
-	Jsonb	  *usage_chunk;				  /* that chunk, or NULL */
-	bool	   has_head;				  /* id and model are known */
-	char	  *finish_reason;			  /* of the first choice, or NULL */
-	int		   calls[ANSWER_MAX_CHOICES]; /* tool calls begun */
+	TokenUsage	usage; /* of the last chunk that had it */
+	Money		reported_cost;
+	Jsonb	   *usage_said;				   /* the member that it was read from, or NULL */
+	bool		has_head;				   /* id and model are known */
+	const char *finish_reason;			   /* of the first choice, a static word; or NULL */
+	int			calls[ANSWER_MAX_CHOICES]; /* tool calls begun */
+	bool		open[ANSWER_MAX_CHOICES];  /* begun, and not ended */
 } OpenAiStream;
 
 static OpenAiStream *
@@ -27,16 +29,10 @@ get_state(Exchange *exchange)
 	if (stream == NULL)
 	{
 		stream = MemoryContextAllocZero(exchange->context, sizeof(OpenAiStream));
-		stream->usage.reported_cost = MONEY_UNKNOWN;
+		stream->reported_cost = MONEY_UNKNOWN;
 		exchange->state = stream;
 	}
 	return stream;
-}
-
-static Jsonb *
-keep_jsonb(Exchange *exchange, Jsonb *jsonb)
-{
-	return memcpy(MemoryContextAlloc(exchange->context, VARSIZE(jsonb)), jsonb, VARSIZE(jsonb));
 }
 
 static void
@@ -49,21 +45,41 @@ read_head(Exchange *exchange, OpenAiStream *stream, JsonbContainer *chunk)
 	json_member_int64(chunk, "created", &created);
 	answer_set_head(exchange->answer, json_member_string(chunk, "id"),
 					json_member_string(chunk, "model"), created);
-	stream->has_head = json_value_filled(json_member(chunk, "id"));
+	stream->has_head = json_value_filled(json_member(chunk, "id")) ||
+					   json_value_filled(json_member(chunk, "model"));
 }
 
 static void
-read_usage(Exchange *exchange, OpenAiStream *stream, Jsonb *chunk)
+keep_usage_said(Exchange *exchange, OpenAiStream *stream, JsonbContainer *said)
+{
+	JsonbParseState *state = NULL;
+	MemoryContext	 previous;
+
+	if (stream->usage_said)
+		pfree(stream->usage_said);
+	stream->usage_said = NULL;
+	if (said == NULL)
+		return;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	json_push_members(&state, said, (const char *const[]){ NULL });
+	previous = MemoryContextSwitchTo(exchange->context);
+	stream->usage_said = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	MemoryContextSwitchTo(previous);
+}
+
+/* Tokens and cost may come in different chunks, and more than once. */
+static void
+read_usage(Exchange *exchange, OpenAiStream *stream, JsonbContainer *chunk)
 {
 	ChatAnswer said = { 0 };
 
-	openai_read_usage(&chunk->root, &said);
-	if (!said.usage.known && said.reported_cost == MONEY_UNKNOWN)
+	openai_read_usage(chunk, &said);
+	if (said.reported_cost != MONEY_UNKNOWN)
+		stream->reported_cost = said.reported_cost;
+	if (!said.usage.known)
 		return;
-	stream->usage.usage = said.usage;
-	stream->usage.reported_cost = said.reported_cost;
-	stream->usage_chunk = keep_jsonb(exchange, chunk);
-	exchange->usage = said.usage;
+	stream->usage = said.usage;
+	keep_usage_said(exchange, stream, json_member_object(chunk, "usage"));
 }
 
 /* ------------------------------------------------------------------------
@@ -76,6 +92,17 @@ count_string(Exchange *exchange, const JsonbValue *value)
 {
 	if (value && value->type == jbvString)
 		answer_count_text(exchange->answer, value->val.string.val, value->val.string.len);
+}
+
+static void
+count_parts(Exchange *exchange, JsonbContainer *parts)
+{
+	StringInfoData text;
+	StringInfoData thinking;
+
+	openai_read_parts(parts, &text, &thinking);
+	answer_count_text(exchange->answer, text.data, text.len);
+	answer_count_text(exchange->answer, thinking.data, thinking.len);
 }
 
 /* Count what a delta says.  Whether all of it has the form that OpenAI gives it. */
@@ -113,8 +140,16 @@ read_delta(Exchange *exchange, OpenAiStream *stream, int choice, JsonbContainer 
 	JsonbValue	   *content = json_member(delta, "content");
 	JsonbValue	   *reasoning = json_member(delta, "reasoning");
 	JsonbContainer *calls = json_member_array(delta, "tool_calls");
+	JsonbContainer *older_call = json_member_object(delta, "function_call");
 
 	count_string(exchange, content);
+	if (json_value_array(content))
+		count_parts(exchange, json_value_array(content));
+	if (older_call)
+	{
+		count_string(exchange, json_member(older_call, "name"));
+		count_string(exchange, json_member(older_call, "arguments"));
+	}
 	count_string(exchange, reasoning);
 	count_string(exchange, json_member(delta, "reasoning_content"));
 	count_string(exchange, json_member(delta, "refusal"));
@@ -132,8 +167,9 @@ read_finish_reason(OpenAiStream *stream, Exchange *exchange, int choice, const J
 		return said != NULL;
 	meant = openai_finish_reason(said, stream->calls[choice] > 0);
 	answer_note_end(exchange->answer);
+	stream->open[choice] = false;
 	if (choice == 0)
-		stream->finish_reason = MemoryContextStrdup(exchange->context, meant);
+		stream->finish_reason = meant;
 	return json_value_is(said, meant);
 }
 
@@ -164,6 +200,7 @@ read_choices(Exchange *exchange, OpenAiStream *stream, JsonbContainer *choices, 
 		if (number < 0)
 			return false;
 		*plain = *plain && delta && json_member(choice, "index");
+		stream->open[number] = true;
 		if (delta)
 			*plain &= read_delta(exchange, stream, number, delta);
 		*plain &= read_finish_reason(stream, exchange, number, json_member(choice, "finish_reason"));
@@ -350,12 +387,12 @@ finish(Exchange *exchange, ProviderReply *reply)
 		failure_protocol("the stream has no choices", reply);
 		return;
 	}
-	if (stream->usage_chunk)
-		said = json_member_object(&stream->usage_chunk->root, "usage");
+	if (stream->usage_said)
+		said = &stream->usage_said->root;
 	reply->outcome = OUTCOME_OK;
-	reply->answer.usage = stream->usage.usage;
-	reply->answer.reported_cost = stream->usage.reported_cost;
-	reply->answer.finish_reason = stream->finish_reason;
+	reply->answer.usage = stream->usage;
+	reply->answer.reported_cost = stream->reported_cost;
+	reply->answer.finish_reason = stream->finish_reason ? pstrdup(stream->finish_reason) : NULL;
 	reply->answer.completion = answer_close(exchange->answer, &reply->answer.usage, said);
 }
 
@@ -366,12 +403,14 @@ read_chunk(Exchange *exchange, OpenAiStream *stream, Jsonb *chunk)
 	bool			plain = has_plain_head(&chunk->root);
 
 	read_head(exchange, stream, &chunk->root);
-	read_usage(exchange, stream, chunk);
-	if (choices == NULL || JsonContainerSize(choices) == 0 ||
-		!read_choices(exchange, stream, choices, &plain))
-		return;
-	answer_add_chunk(exchange->answer,
-					 plain ? chunk : rebuild_chunk(exchange, stream, &chunk->root));
+	read_usage(exchange, stream, &chunk->root);
+	if (choices && JsonContainerSize(choices) > 0 && read_choices(exchange, stream, choices, &plain))
+		answer_add_chunk(exchange->answer,
+						 plain ? chunk : rebuild_chunk(exchange, stream, &chunk->root));
+
+	/* Some servers tell sums so far: all that a cut leaves to pay for only at the end. */
+	exchange->usage = stream->usage;
+	exchange->usage.known = stream->usage.known && stream->finish_reason;
 }
 
 bool
@@ -405,8 +444,14 @@ openai_parse_event(Exchange *exchange, const WireResponse *wire, const SseEvent 
 void
 openai_end_stream(Exchange *exchange, const WireResponse *wire, ProviderReply *reply)
 {
+	OpenAiStream *stream = get_state(exchange);
+	bool		  is_open = false;
+
+	for (int i = 0; i < ANSWER_MAX_CHOICES; i++)
+		is_open = is_open || stream->open[i];
+
 	/* Some servers leave out [DONE], and a finish_reason says as much. */
-	if (get_state(exchange)->finish_reason)
+	if (stream->finish_reason && !is_open)
 		finish(exchange, reply);
 	else
 		failure_protocol("the stream was cut off", reply);

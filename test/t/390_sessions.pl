@@ -162,7 +162,7 @@ subtest 'nested and odd callers' => sub {
 	{
 		is((LlmRouterTest::sql_error($node, $bad))[0], '42P17', $bad);
 	}
-	is(sql(q(CREATE FUNCTION cheat() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT llm_ask('z') $$; CREATE INDEX ON t (cheat()); SELECT 'ok')), 'ok', 'an index that lies');
+	is(sql(q(CREATE FUNCTION cheat() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT public.llm_ask('z') $$; CREATE INDEX ON t (cheat()); SELECT 'ok')), 'ok', 'an index that lies');
 };
 
 subtest 'a writer whose start fails' => sub {

@@ -299,7 +299,7 @@ subtest 'stream_idle_timeout ends a stream that falls silent' => sub {
 		"SET llm_router.stream_idle_timeout = '300ms'; SELECT " . stream('idle'));
 	is($state, 'LR007', 'with LR007');
 	like($message, qr/the stream fell silent for 300 ms/, $message);
-	is(ledger('idle', 'status, error_code, total_cost > 0'), 'partial|timeout|t', 'its record');
+	is(ledger('idle', 'status, error_code, total_cost > 0, http_status'), 'partial|timeout|t|200', 'its record');
 };
 
 subtest 'the time that a reader takes is not the call\'s' => sub {
@@ -308,10 +308,25 @@ subtest 'the time that a reader takes is not the call\'s' => sub {
 	$session->query("SET llm_router.stream_idle_timeout = '400ms'");
 	$session->query('BEGIN; DECLARE c NO SCROLL CURSOR FOR SELECT ' . stream('slow reader', timeout_ms => 600));
 	$session->query('FETCH 1 FROM c; SELECT pg_sleep(0.8)');
+	is($session->query("SELECT llm_ask('Hi', 'eco', 'other/other-eco')"), 'You said: Hi', 'another call in between');
 	like($session->query('FETCH ALL FROM c'), qr/llm_router/, 'a reader slower than every timeout gets the whole answer');
 	$session->query('COMMIT');
 	$session->quit;
 	is(ledger('slow reader', 'status, response_time_ms < 600'), 'ok|t', 'and the call was quick');
+};
+
+subtest 'a flood of events that say nothing is cancelled as well, and bounded' => sub {
+	$provider->reset;
+	$provider->script({ endless => JSON::PP::true, replace => { choices => [] }, for_model => 'sim-eco', times => undef });
+	my $begun = time();
+	my ($state) = LlmRouterTest::sql_error($node, "SET statement_timeout = '300ms'; SET llm_router.max_response_size = '512MB'; SELECT "
+		  . stream('flood'));
+	my $took = time() - $begun;
+	is($state, '57014', 'with 57014');
+	cmp_ok($took, '<', $SOON, sprintf('after %.0f ms', 1000 * $took));
+	is(ledger('flood', 'status'), 'cancelled', 'nothing of it was delivered');
+	my @rows = rows(stream('flood ends'));
+	is($rows[-1]{llm_router}{provider}, 'other', 'after max_response_size the next candidate is asked');
 };
 
 # ---- Several at once
@@ -336,7 +351,12 @@ subtest 'a reader that is slower than the provider holds it up' => sub {
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
 	$session->query('BEGIN; DECLARE c NO SCROLL CURSOR FOR SELECT ' . stream('large'));
 	$session->query('FETCH 1 FROM c');
-	is($session->query("SELECT llm_ask('Hi', 'eco', 'other/other-eco')"), 'You said: Hi', 'other calls go on beside it');
+	# Each drives the stream as well, until what nobody takes is held up.
+	foreach (1 .. 3)
+	{
+		$provider->script({ delay_ms => 200, for_model => 'other-eco' });
+		is($session->query("SELECT llm_ask('Hi', 'eco', 'other/other-eco')"), 'You said: Hi', 'other calls go on beside it');
+	}
 	$session->query('MOVE FORWARD ALL FROM c; COMMIT');
 	$session->quit;
 	is(ledger('large', 'status, output_tokens'), 'ok|25000', 'nothing of it is lost');
