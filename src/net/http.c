@@ -44,7 +44,7 @@
 #define FIRST_BODY_BYTES (8 * 1024)
 
 /* How much of a stream waits here to be taken. */
-#define STREAM_WINDOW_BYTES (256 * 1024)
+#define STREAM_WINDOW_BYTES (64 * 1024)
 
 /* How long an armed request may take; see http_arm. */
 #define FAREWELL_MS 500L

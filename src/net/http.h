@@ -71,7 +71,7 @@ extern const WireResponse *http_response(const HttpTransfer *transfer);
  * Of a request that streams: whether status and headers have come.  Then
  * http_response has them, and the body is to be taken as it comes: http_take
  * gives what came since the last time, good until the next http_wait.  A server
- * that is faster than its taker is held up, after 256 kB.
+ * that is faster than its taker is held up, after 64 kB.
  */
 extern bool	  http_answering(HttpTransfer *transfer);
 extern size_t http_take(HttpTransfer *transfer, const char **bytes);
