@@ -543,8 +543,9 @@ attempt_advance(Call *call)
 		over = false;
 	else if (over)
 	{
-		if (has_answered(call))
-			disarm(call); /* there is nothing left to stop */
+		/* A last word leaves nothing to stop; failures to fetch it do. */
+		if (has_answered(call) && call->follow_up_failures == 0)
+			disarm(call);
 		hide_key(call);
 	}
 	MemoryContextSwitchTo(previous);
