@@ -543,8 +543,8 @@ attempt_advance(Call *call)
 		over = false;
 	else if (over)
 	{
-		/* A last word leaves nothing to stop; failures to fetch it do. */
-		if (has_answered(call) && call->follow_up_failures == 0)
+		/* A last word leaves nothing to stop; giving up on fetching it does. */
+		if (has_answered(call) && call->follow_up_failures <= MAX_FOLLOW_UP_FAILURES)
 			disarm(call);
 		hide_key(call);
 	}
