@@ -139,36 +139,40 @@ push_chunk_choice(JsonbParseState **state, JsonbContainer *choice, JsonbContaine
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
+/* A chunk of the completion, open where its choices come. */
+static JsonbParseState *
+begin_chunk(Jsonb *completion)
+{
+	static const char *const rewritten[] = { "object", "choices", "usage", NULL };
+	JsonbParseState			*state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	json_push_members(&state, &completion->root, rewritten);
+	json_push_string(&state, "object", "chat.completion.chunk", 21);
+	json_push_key(&state, "choices");
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	return state;
+}
+
 JsonbParseState *
 exchange_chunks_of(Exchange *exchange, Jsonb *completion, const TokenUsage *usage)
 {
-	static const char *const rewritten[] = { "object", "choices", "usage", NULL };
-	JsonbIterator			*iterator = json_iterate(json_member_array(&completion->root, "choices"));
-	JsonbParseState			*last = NULL;
-	JsonbValue				 choice;
+	JsonbIterator	*iterator = json_iterate(json_member_array(&completion->root, "choices"));
+	JsonbParseState *last = begin_chunk(completion);
+	JsonbValue		 choice;
 
 	while (json_next_element(&iterator, &choice))
 	{
 		JsonbContainer	*object = json_value_object(&choice);
 		JsonbContainer	*message = json_member_object(object, "message");
-		JsonbParseState *state = NULL;
+		JsonbParseState *state = begin_chunk(completion);
 
 		count_message(exchange->answer, message);
-		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		json_push_members(&state, &completion->root, rewritten);
-		json_push_string(&state, "object", "chat.completion.chunk", 21);
-		json_push_key(&state, "choices");
-		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 		push_chunk_choice(&state, object, message);
 		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
 		answer_add_chunk(exchange->answer,
 						 JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 	}
-	pushJsonbValue(&last, WJB_BEGIN_OBJECT, NULL);
-	json_push_members(&last, &completion->root, rewritten);
-	json_push_string(&last, "object", "chat.completion.chunk", 21);
-	json_push_key(&last, "choices");
-	pushJsonbValue(&last, WJB_BEGIN_ARRAY, NULL);
 	pushJsonbValue(&last, WJB_END_ARRAY, NULL);
 	answer_push_usage(&last, usage, json_member_object(&completion->root, "usage"));
 	return last;

@@ -46,7 +46,7 @@ class Anthropic(Format):
                 return Outcome(self._messages(_body(request), behaviour, number))
             return Outcome(json_response(200, _look_up(request, path)))
         except Refusal as refusal:
-            return Outcome(json_response(refusal.status, self.error(refusal)), refusal.as_dict())
+            return self.refused(refusal)
 
     def error(self, refusal):
         """The type follows the status, unless a script has one of its own."""

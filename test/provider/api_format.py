@@ -43,6 +43,10 @@ class Format:
         """The event (its bytes, with the blank line) that tells of a Refusal in a stream that has begun."""
         raise NotImplementedError
 
+    def refused(self, refusal):
+        """The Outcome of a request that is refused."""
+        return Outcome(json_response(refusal.status, self.error(refusal)), refusal.as_dict())
+
     def model(self, path, body):
         """The name of the model that a request is for, or None; `body` is any JSON value or text."""
         return body.get("model") if isinstance(body, dict) else None

@@ -53,7 +53,7 @@ class Cohere(Format):
                 return Outcome(self._chat(_body(request), behaviour, number))
             return Outcome(json_response(200, _look_up(request, path)))
         except Refusal as refusal:
-            return Outcome(json_response(refusal.status, self.error(refusal)), refusal.as_dict())
+            return self.refused(refusal)
 
     def error(self, refusal):
         return {"id": _id(0), "message": refusal.message}

@@ -31,7 +31,7 @@ class OpenAILike(Format):
                 return Outcome(self._chat_completion(body, behaviour, number), ignored=ignored)
             return Outcome(json_response(200, _look_up(self._dialect, request.method, path)))
         except Refusal as refusal:
-            return Outcome(json_response(refusal.status, self.error(refusal)), refusal.as_dict())
+            return self.refused(refusal)
 
     def error(self, refusal):
         return self._dialect.error(refusal)

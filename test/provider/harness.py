@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import openai
+from pydantic import BaseModel
 
 HERE = Path(__file__).resolve().parent
 KEY = "sk-test-tests"
@@ -116,3 +117,12 @@ def stop(process):
         return process.wait(5)
     finally:
         process.kill()
+
+
+def unknown_members(value):
+    """Members that the SDK's types do not have."""
+    if isinstance(value, list):
+        return [name for each in value for name in unknown_members(each)]
+    if not isinstance(value, BaseModel):
+        return []
+    return [*(value.model_extra or {}), *unknown_members([getattr(value, name) for name in type(value).model_fields])]

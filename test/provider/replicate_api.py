@@ -63,7 +63,7 @@ class Replicate(Format):
             self._check_key(request)
             return Outcome(self._route(path, _Call(request, behaviour, number)))
         except Refusal as refusal:
-            return Outcome(json_response(refusal.status, self.error(refusal)), refusal.as_dict())
+            return self.refused(refusal)
         except (LookupError, TypeError, ValueError) as error:
             return Outcome(self.misfit(error))
 

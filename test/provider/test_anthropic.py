@@ -2,10 +2,9 @@
 
 import anthropic
 import pytest
-from pydantic import BaseModel
 
 import anthropic_rules
-from harness import CALL, HELLO, KEY
+from harness import CALL, HELLO, KEY, unknown_members
 
 HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01", "Content-Type": "application/json"}
 OLD, NEW = "claude-haiku-4-5", "claude-opus-4-8"
@@ -43,15 +42,6 @@ def user(*blocks):
 
 def text(value):
     return {"type": "text", "text": value}
-
-
-def unknown_members(value):
-    """Members that the SDK's types do not have."""
-    if isinstance(value, list):
-        return [name for each in value for name in unknown_members(each)]
-    if not isinstance(value, BaseModel):
-        return []
-    return [*(value.model_extra or {}), *unknown_members([getattr(value, name) for name in type(value).model_fields])]
 
 
 # Answers ------------------------------------------------------------------------------------------------------------

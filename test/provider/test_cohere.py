@@ -3,10 +3,9 @@
 import cohere
 import httpx
 import pytest
-from pydantic import BaseModel
 
 from cohere_api import PREAMBLE_TOKENS
-from harness import CALL, HELLO, KEY, TOOL, sse_data
+from harness import CALL, HELLO, KEY, TOOL, sse_data, unknown_members
 
 # The client asks its types for __fields__, of which pydantic warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecatedSince20")
@@ -46,15 +45,6 @@ def user(*parts):
 
 def named(name, **function):
     return {"type": "function", "function": {"name": name, "parameters": {}, **function}}
-
-
-def unknown_members(value):
-    """Members that the SDK's types do not have."""
-    if isinstance(value, list):
-        return [name for each in value for name in unknown_members(each)]
-    if not isinstance(value, BaseModel):
-        return []
-    return [*(value.model_extra or {}), *unknown_members([getattr(value, name) for name in type(value).model_fields])]
 
 
 # Answers ------------------------------------------------------------------------------------------------------------
