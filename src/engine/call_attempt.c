@@ -275,13 +275,20 @@ attempt_follow_up(Call *call)
 	}
 }
 
+/* Whether the provider answered as asked, although the answer may tell of a failure. */
+static bool
+has_told(const Call *call)
+{
+	return has_answered(call) && http_response(call->transfer)->status < 300;
+}
+
 /* Whether what failed was only asking for the answer, and may be done again. */
 static bool
 retry_follow_up(Call *call)
 {
 	Outcome outcome = call->reply.outcome;
 
-	if (call->follow_up == NULL || (call->follow_up->streams && call->received.known) ||
+	if (call->follow_up == NULL || has_told(call) || (call->follow_up->streams && call->received.known) ||
 		(outcome != OUTCOME_RETRYABLE && outcome != OUTCOME_RATE_LIMITED) ||
 		++call->follow_up_failures > MAX_FOLLOW_UP_FAILURES)
 		return false;
@@ -583,8 +590,7 @@ attempt_may_have_cost(const Call *call)
 	if (call->transfer == NULL)
 		return false;
 	if (has_answered(call))
-		return call->reply.outcome == OUTCOME_PROTOCOL_ERROR &&
-			   http_response(call->transfer)->status < 300;
+		return call->reply.outcome == OUTCOME_PROTOCOL_ERROR && has_told(call);
 	return http_was_sent(call->transfer);
 }
 

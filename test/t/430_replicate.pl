@@ -73,6 +73,15 @@ subtest 'a poll that fails is made again, the prediction is not' => sub {
 	is(scalar(grep { /^POST/ } traffic()), 1, 'with one prediction');
 };
 
+subtest 'a poll that tells of a failure is the last one' => sub {
+	$provider->reset;
+	$provider->script({ pending_polls => 1, prediction_fails => 'CUDA out of memory' });
+	my ($state) = LlmRouterTest::sql_error($node, call('llm_ask', 'fails later'));
+	is($state, 'LR002', 'the call fails');
+	is_deeply([traffic()], [ 'POST /models/meta/meta-llama-3-8b-instruct/predictions', ('GET /predictions/ID') x 2 ],
+		'after what it took to learn that, and there is nothing to cancel');
+};
+
 subtest 'a prediction whose answer is lost is not made again' => sub {
 	$provider->reset;
 	$provider->script({ reset => 'after_request' });
