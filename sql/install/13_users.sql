@@ -38,11 +38,16 @@ CREATE TABLE llm_users (
 	user_id				text PRIMARY KEY,
 	subscription_tier	text NOT NULL DEFAULT 'free' REFERENCES llm_tiers ON UPDATE CASCADE,
 	default_power_level	llm_power_level,
+	byok				text,
 	created_at			timestamptz NOT NULL DEFAULT now(),
 	updated_at			timestamptz NOT NULL DEFAULT now(),
 
 	CONSTRAINT user_id_is_not_empty
-		CHECK (llm_require(user_id <> '', 'user_id is empty', 'Give the value that llm_router.user_id has for this user.'))
+		CHECK (llm_require(user_id <> '', 'user_id is empty', 'Give the value that llm_router.user_id has for this user.')),
+	CONSTRAINT byok_is_known
+		CHECK (llm_require(byok IN ('prefer', 'only', 'never'),
+			'unknown byok "' || byok || '" of user "' || user_id || '"',
+			'byok is prefer, only or never; NULL is prefer.'))
 );
 CREATE INDEX llm_users_subscription_tier_idx ON llm_users (subscription_tier);
 COMMENT ON TABLE llm_users IS
@@ -50,6 +55,8 @@ COMMENT ON TABLE llm_users IS
 COMMENT ON COLUMN llm_users.user_id IS 'The user as in llm_router.user_id, or the name of a role.';
 COMMENT ON COLUMN llm_users.subscription_tier IS 'The user''s tier.';
 COMMENT ON COLUMN llm_users.default_power_level IS 'Power level of requests that name none; NULL: llm_router.default_power_level.';
+COMMENT ON COLUMN llm_users.byok IS
+	'Use of the user''s own keys where the request does not say: prefer (before the platform''s), only or never; NULL: prefer.';
 COMMENT ON COLUMN llm_users.created_at IS 'When the row was made.';
 COMMENT ON COLUMN llm_users.updated_at IS 'When the row was last changed.';
 

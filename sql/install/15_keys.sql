@@ -7,6 +7,7 @@
 CREATE TABLE llm_provider_keys (
 	provider_id			integer PRIMARY KEY REFERENCES llm_providers ON DELETE CASCADE,
 	encrypted_api_key	text NOT NULL,
+	base_url			text NOT NULL,
 	created_at			timestamptz NOT NULL DEFAULT now(),
 	updated_at			timestamptz NOT NULL DEFAULT now(),
 
@@ -17,6 +18,8 @@ ALTER TABLE llm_provider_keys ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE llm_provider_keys IS 'The operator''s key for each provider, encrypted; set with llm_provider_set_key.';
 COMMENT ON COLUMN llm_provider_keys.provider_id IS 'The provider.';
 COMMENT ON COLUMN llm_provider_keys.encrypted_api_key IS 'Fernet token of the key and the provider''s origin.';
+COMMENT ON COLUMN llm_provider_keys.base_url IS
+	'base_url of the provider when the key was set or confirmed; the key is not used while the provider has another.';
 COMMENT ON COLUMN llm_provider_keys.created_at IS 'When a key was first set.';
 COMMENT ON COLUMN llm_provider_keys.updated_at IS 'When the key was last set.';
 
@@ -28,8 +31,13 @@ CREATE TABLE user_api_keys (
 	user_id				text NOT NULL,
 	provider_id			integer NOT NULL REFERENCES llm_providers ON DELETE CASCADE,
 	encrypted_api_key	text NOT NULL,
+	base_url			text NOT NULL,
+	masked_key			text NOT NULL,
 	key_name			text NOT NULL DEFAULT 'default',
 	is_active			boolean NOT NULL DEFAULT true,
+	refused_at			timestamptz,
+	refusal				text,
+	checked_at			timestamptz,
 	last_used_at		timestamptz,
 	created_at			timestamptz NOT NULL DEFAULT now(),
 	updated_at			timestamptz NOT NULL DEFAULT now(),
@@ -39,21 +47,31 @@ CREATE TABLE user_api_keys (
 	CONSTRAINT key_is_encrypted
 		CHECK (llm_require(encrypted_api_key ~ '^gAAAAA', 'user keys are stored encrypted only', 'Use llm_key_add.')),
 	CONSTRAINT key_name_is_short
-		CHECK (llm_require(length(key_name) BETWEEN 1 AND 100, 'the name of the key is empty or too long', 'Use 1 to 100 characters.'))
+		CHECK (llm_require(length(key_name) BETWEEN 1 AND 100 AND key_name !~ '[[:cntrl:]]',
+			'the name of the key is empty, too long, or has control characters', 'Use 1 to 100 characters.'))
 );
 CREATE INDEX user_api_keys_provider_id_idx ON user_api_keys (provider_id);
+-- Whose turn it is to be checked again: the worker reads from this index's start.
+CREATE INDEX user_api_keys_checked_at_idx ON user_api_keys ((coalesce(checked_at, created_at))) WHERE is_active;
 ALTER TABLE user_api_keys ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE user_api_keys IS 'Keys that end users brought, encrypted; managed with the llm_key functions.';
 COMMENT ON COLUMN user_api_keys.id IS 'Number of the key.';
 COMMENT ON COLUMN user_api_keys.user_id IS 'The user whose key it is.';
 COMMENT ON COLUMN user_api_keys.provider_id IS 'The provider that the key is for.';
 COMMENT ON COLUMN user_api_keys.encrypted_api_key IS 'Fernet token of the key, its user and the provider''s origin.';
+COMMENT ON COLUMN user_api_keys.base_url IS
+	'base_url of the provider when the key was stored or confirmed; the key is not used while the provider has another.';
+COMMENT ON COLUMN user_api_keys.masked_key IS 'The key for people to recognise: at most its first 3 and last 4 characters.';
 COMMENT ON COLUMN user_api_keys.key_name IS 'The user''s name for the key.';
 COMMENT ON COLUMN user_api_keys.is_active IS 'Whether the key may be used.';
-COMMENT ON COLUMN user_api_keys.last_used_at IS 'When a request last used the key.';
+COMMENT ON COLUMN user_api_keys.refused_at IS
+	'When the provider refused the key; it is not used until the provider accepts it again. NULL: not refused.';
+COMMENT ON COLUMN user_api_keys.refusal IS 'How the provider refused it.';
+COMMENT ON COLUMN user_api_keys.checked_at IS 'When the provider was last asked about the key; NULL: never.';
+COMMENT ON COLUMN user_api_keys.last_used_at IS 'When a request last used the key, to a minute.';
 COMMENT ON COLUMN user_api_keys.created_at IS 'When the key was added.';
-COMMENT ON COLUMN user_api_keys.updated_at IS 'When the key was last changed; its use does not count.';
+COMMENT ON COLUMN user_api_keys.updated_at IS 'When the key was last changed; its use and checks do not count.';
 
 CREATE TRIGGER user_api_keys_touch
-	BEFORE UPDATE OF user_id, provider_id, encrypted_api_key, key_name, is_active ON user_api_keys
+	BEFORE UPDATE OF user_id, provider_id, encrypted_api_key, base_url, key_name, is_active ON user_api_keys
 	FOR EACH ROW EXECUTE FUNCTION llm_touch();

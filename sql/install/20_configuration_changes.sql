@@ -51,12 +51,20 @@ CREATE TRIGGER llm_provider_keys_truncated AFTER TRUNCATE ON llm_provider_keys
 ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_changed;
 ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_truncated;
 
--- Users are looked up one by one and not part of the snapshot; the same function
--- makes the processes forget those that they have looked up.
+-- Users and their keys are looked up one by one and not part of the snapshot; the
+-- same function makes the processes forget those that they have looked up.
 CREATE TRIGGER llm_users_changed
-	AFTER INSERT OR DELETE OR UPDATE OF user_id, subscription_tier, default_power_level ON llm_users
+	AFTER INSERT OR DELETE OR UPDATE OF user_id, subscription_tier, default_power_level, byok ON llm_users
 	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
 CREATE TRIGGER llm_users_truncated AFTER TRUNCATE ON llm_users
 	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
 ALTER TABLE llm_users ENABLE ALWAYS TRIGGER llm_users_changed;
 ALTER TABLE llm_users ENABLE ALWAYS TRIGGER llm_users_truncated;
+
+CREATE TRIGGER user_api_keys_changed
+	AFTER INSERT OR DELETE OR UPDATE OF id, user_id, provider_id, encrypted_api_key, base_url, is_active, refused_at ON user_api_keys
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER user_api_keys_truncated AFTER TRUNCATE ON user_api_keys
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE user_api_keys ENABLE ALWAYS TRIGGER user_api_keys_changed;
+ALTER TABLE user_api_keys ENABLE ALWAYS TRIGGER user_api_keys_truncated;

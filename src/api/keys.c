@@ -107,19 +107,20 @@ store_platform_key(const CatalogProvider *provider, const char *api_key)
 {
 	LlmError error = { 0 };
 	char	*token;
-	Oid		 types[] = { INT4OID, TEXTOID };
-	Datum	 values[2];
+	Oid		 types[] = { INT4OID, TEXTOID, TEXTOID };
+	Datum	 values[3];
 
 	if (!master_key_prepare(&error) ||
 		!credential_seal(api_key, NULL, provider->origin, &token, &error))
 		error_throw(&error);
 	values[0] = Int32GetDatum(provider->id);
 	values[1] = CStringGetTextDatum(token);
-	execute(psprintf("INSERT INTO %s (provider_id, encrypted_api_key) VALUES ($1, $2)"
-					 " ON CONFLICT (provider_id) DO UPDATE"
-					 " SET encrypted_api_key = EXCLUDED.encrypted_api_key",
+	values[2] = CStringGetTextDatum(provider->endpoint.base_url);
+	execute(psprintf("INSERT INTO %s (provider_id, encrypted_api_key, base_url) VALUES ($1, $2, $3)"
+					 " ON CONFLICT (provider_id) DO UPDATE SET (encrypted_api_key, base_url)"
+					 " = (EXCLUDED.encrypted_api_key, EXCLUDED.base_url)",
 					 extension_table("llm_provider_keys")),
-			2, types, values, NULL);
+			3, types, values, NULL);
 }
 
 /* The change itself, as the extension's owner; api_key NULL removes. */

@@ -10,7 +10,7 @@
  * Changes are told through relcache invalidations, which PostgreSQL sends at
  * commit and only then, to all processes of the database.  The trigger
  * llm_config_changed() sends one for llm_providers, which stands for the whole
- * configuration, or for llm_users.  The callback does nothing but count, since
+ * configuration, or for llm_users, which stands for users and their keys.  The callback does nothing but count, since
  * it may run wherever a lock is taken: InvalidOid ("all of them", after an
  * overflow of the queue) counts for both.  Dropping the extension drops these
  * tables, which invalidates them too, so the callback also says when to look
@@ -38,6 +38,7 @@
 #define EXTENSION_NAME	"llm_router"
 #define PROVIDERS_TABLE "llm_providers"
 #define USERS_TABLE		"llm_users"
+#define USER_KEYS_TABLE "user_api_keys"
 
 PG_FUNCTION_INFO_V1(llm_config_changed);
 
@@ -191,6 +192,7 @@ Datum
 llm_config_changed(PG_FUNCTION_ARGS)
 {
 	Relation changed;
+	bool	 is_users;
 	Oid		 told;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
@@ -199,9 +201,10 @@ llm_config_changed(PG_FUNCTION_ARGS)
 				 errmsg("llm_config_changed() can be called as a trigger only")));
 
 	changed = ((TriggerData *) fcinfo->context)->tg_relation;
-	told = RelationGetRelid(changed);
-	if (strcmp(RelationGetRelationName(changed), USERS_TABLE) != 0)
-		told = get_relname_relid(PROVIDERS_TABLE, RelationGetNamespace(changed));
+	is_users = strcmp(RelationGetRelationName(changed), USERS_TABLE) == 0 ||
+			   strcmp(RelationGetRelationName(changed), USER_KEYS_TABLE) == 0;
+	told = get_relname_relid(is_users ? USERS_TABLE : PROVIDERS_TABLE,
+							 RelationGetNamespace(changed));
 	if (OidIsValid(told))
 		CacheInvalidateRelcacheByRelid(told);
 	PG_RETURN_POINTER(NULL); /* an SQL NULL would be an error in a trigger */

@@ -52,7 +52,8 @@ SET LOCAL ROLE llm_test_administrator;
 SELECT is((SELECT count(*) FROM llm_usage_logs), 1::bigint, 'an administrator sees all usage');
 RESET ROLE;
 GRANT SELECT ON llm_usage_logs, user_api_keys TO llm_test_user;
-INSERT INTO user_api_keys (user_id, provider_id, encrypted_api_key) VALUES ('ann', llm_provider_id('openai'), 'gAAAAAtest');
+INSERT INTO user_api_keys (user_id, provider_id, encrypted_api_key, base_url, masked_key)
+VALUES ('ann', llm_provider_id('openai'), 'gAAAAAtest', 'https://api.openai.com/v1', '…');
 SET LOCAL ROLE llm_test_user;
 SELECT is((SELECT count(*) FROM llm_usage_logs) + (SELECT count(*) FROM user_api_keys), 0::bigint,
 	'row level security hides the ledger and keys even after a careless GRANT');

@@ -62,7 +62,7 @@ SELECT is((SELECT payload FROM opened('dead')),
 
 -- What it is bound to. A call opens the key before it connects.
 SELECT throws_ok($$ SELECT llm_ask('Hi', model => 'dead/model') $$, 'LR002', NULL, 'the key opens; the dead provider fails the call');
-INSERT INTO llm_provider_keys (provider_id, encrypted_api_key) VALUES (llm_provider_id('elsewhere'), token('dead'));
+INSERT INTO llm_provider_keys (provider_id, encrypted_api_key, base_url) VALUES (llm_provider_id('elsewhere'), token('dead'), 'http://127.0.0.1:2/v1');
 SELECT throws_ok($$ SELECT llm_ask('Hi', model => 'elsewhere/model') $$, 'LR005', NULL, 'a token copied to another provider does not open');
 UPDATE llm_providers SET base_url = 'http://127.0.0.1:3/v1' WHERE name = 'dead';
 SELECT throws_ok($$ SELECT llm_ask('Hi', model => 'dead/model') $$, 'LR005', NULL, 'nor does the key of a repointed provider');

@@ -64,7 +64,8 @@ sub use_database
 		INSERT INTO llm_users (user_id, subscription_tier) VALUES ('ann', 'gold');
 		INSERT INTO llm_budgets (scope, period, limit_usd) VALUES ('total', 'month', 5);
 		INSERT INTO llm_provider_keys VALUES (llm_provider_id('groq'), 'gAAAAAtest');
-		INSERT INTO user_api_keys (user_id, provider_id, encrypted_api_key) VALUES ('ann', llm_provider_id('groq'), 'gAAAAAtest');
+		INSERT INTO user_api_keys (user_id, provider_id, encrypted_api_key, base_url, masked_key)
+		VALUES ('ann', llm_provider_id('groq'), 'gAAAAAtest', 'https://api.groq.com/openai/v1', '…');
 		INSERT INTO llm_audit_logs (actor, action) VALUES ('ann', 'byok.key.add');
 		INSERT INTO llm_jobs (user_id, role_name, messages) VALUES ('ann', 'ann', '[]');
 		INSERT INTO llm_provider_health_checks (provider_id, reachable) VALUES (llm_provider_id('groq'), true);

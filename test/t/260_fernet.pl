@@ -48,8 +48,8 @@ sql('ALTER TABLE llm_provider_keys DROP CONSTRAINT key_is_encrypted');
 sub put_token
 {
 	my ($token) = @_;
-	sql("DELETE FROM llm_provider_keys; INSERT INTO llm_provider_keys (provider_id, encrypted_api_key) "
-		  . "SELECT id, '$token' FROM llm_providers WHERE name = 'openai'");
+	sql("DELETE FROM llm_provider_keys; INSERT INTO llm_provider_keys (provider_id, encrypted_api_key, base_url) "
+		  . "SELECT id, '$token', base_url FROM llm_providers WHERE name = 'openai'");
 	return;
 }
 
