@@ -187,13 +187,17 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 		  const char *user_column)
 {
 	Oid			   types[] = { INT4OID, TEXTOID };
-	Datum		   values[] = { Int32GetDatum(provider->id), CStringGetTextDatum(provider->endpoint.base_url) };
+	Datum		   values[2];
+	char		  *query;
+	int64		   nkeys;
 	SPITupleTable *found;
-	int64		   nkeys = execute(psprintf("SELECT %s::text, %s, encrypted_api_key, base_url FROM %s"
-													 " WHERE provider_id = $1 AND base_url <> $2 ORDER BY %s FOR UPDATE",
-											id_column, user_column, extension_table(table), id_column),
-								   2, types, values, NULL);
 
+	values[0] = Int32GetDatum(provider->id);
+	values[1] = CStringGetTextDatum(provider->endpoint.base_url);
+	query = psprintf("SELECT %s::text, %s, encrypted_api_key, base_url FROM %s"
+					 " WHERE provider_id = $1 AND base_url <> $2 ORDER BY %s FOR UPDATE",
+					 id_column, user_column, extension_table(table), id_column);
+	nkeys = execute(query, 2, types, values, NULL);
 	found = SPI_tuptable;
 	for (int64 i = 0; i < nkeys; i++)
 	{

@@ -167,7 +167,8 @@ validate_user_key(const CatalogProvider *provider, const char *api_key)
 				(errcode(ERRCODE_LLM_ALL_FAILED),
 				 errmsg("provider \"%s\" cannot be asked about the key now", provider->name),
 				 errdetail_internal("%s", check.message),
-				 errhint("Nothing was stored. Try again later, or store it unchecked with validate => false.")));
+				 errhint("Nothing was stored. Try again later, or store it unchecked with "
+						 "validate => false.")));
 }
 
 /* Seal the key for its user and provider. */

@@ -32,6 +32,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "workers/key_use.h"
 #include "workers/ledger_batch.h"
 #include "workers/workers.h"
 
@@ -279,7 +280,11 @@ write_queue(void)
 	batch.n = take_turn(blocks);
 	if (batch.n == 0)
 		return TURN_NOTHING;
-	return write_batch(&batch) ? TURN_WROTE : TURN_RETRY;
+	key_use_collect(&batch);
+	if (!write_batch(&batch))
+		return TURN_RETRY;
+	key_use_write();
+	return TURN_WROTE;
 }
 
 static TurnResult
