@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "secrets/credential.h"
+#include "state/audit.h"
 #include "state/catalog.h"
 #include "state/master_key.h"
 #include "tcop/utility.h"
@@ -35,22 +36,6 @@ execute(const char *query, int nargs, Oid *types, Datum *values, const char *nul
 	if (result < 0)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
 	return SPI_processed;
-}
-
-/* Who did what to the keys; actor is the role that called, object may be NULL. */
-static void
-audit(const char *actor, const char *action, const char *object)
-{
-	Oid	  types[] = { TEXTOID, TEXTOID, TEXTOID };
-	Datum values[] = {
-		CStringGetTextDatum(actor),
-		CStringGetTextDatum(action),
-		object ? CStringGetTextDatum(object) : (Datum) 0,
-	};
-
-	execute(psprintf("INSERT INTO %s (actor, action, object) VALUES ($1, $2, $3)",
-					 extension_table("llm_audit_logs")),
-			3, types, values, object ? "   " : "  n");
 }
 
 static const CatalogProvider *
@@ -136,7 +121,11 @@ change_platform_key(const CatalogProvider *provider, const char *api_key)
 		store_platform_key(provider, api_key);
 	else
 		delete_platform_key(provider);
-	audit(actor, api_key ? "provider.key.set" : "provider.key.delete", provider->name);
+	audit_write(&(AuditEntry){
+		.actor = actor,
+		.action = api_key ? "provider.key.set" : "provider.key.delete",
+		.object = provider->name,
+	});
 	SPI_finish();
 	owner_leave(&guard);
 	credential_forget();
@@ -302,7 +291,7 @@ llm_keys_reencrypt(PG_FUNCTION_ARGS)
 	if (count.keys > 0)
 		master_key_record();
 	if (count.changed > 0)
-		audit(actor, "keys.reencrypt", NULL);
+		audit_write(&(AuditEntry){ .actor = actor, .action = "keys.reencrypt" });
 	SPI_finish();
 	owner_leave(&guard);
 	credential_forget();
