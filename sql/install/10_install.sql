@@ -92,6 +92,14 @@ COMMENT ON COLUMN llm_seeds.table_name IS 'The table of the seed row, without it
 COMMENT ON COLUMN llm_seeds.seed_name IS 'The row''s name, made of names only: provider, provider/model_name, tier, level/tier/priority.';
 COMMENT ON COLUMN llm_seeds.content IS 'The columns that the extension wrote, as JSON.';
 
+-- Only from inside: who may restore may as well not audit. Kept by the process,
+-- as a restore is many transactions, so that it ends with the session.
+CREATE FUNCTION llm_restore_session(begins boolean)
+RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'llm_restore_session';
+COMMENT ON FUNCTION llm_restore_session(boolean) IS
+	'Used by llm_install_restore() and llm_audit_change(): whether this session restores a dump; true says that it does from now on.';
+
 -- pg_dump dumps configuration tables whole, since filtering seed rows out would
 -- lose edits and bring deleted rows back. So before the dump's rows arrive the
 -- new installation's own seed rows have to go. They go only if nobody has used
@@ -124,6 +132,7 @@ BEGIN
 			HINT = 'Restore into a new database, in which the restore itself creates the extension.';
 	END IF;
 
+	PERFORM llm_restore_session(true);
 	DELETE FROM llm_routing_rules;
 	DELETE FROM llm_models;
 	DELETE FROM llm_providers;
