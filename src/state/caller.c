@@ -54,23 +54,26 @@ named_user(const char *user_id, LlmError *error)
 bool
 caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
 {
-	bool  is_role = false;
-	char *user_id = options->user_id ? named_user(options->user_id, error)
-									 : caller_user_id(&is_role);
-	char *tier;
-	char *default_level = NULL;
+	bool	   is_role = false;
+	char	  *user_id = options->user_id ? named_user(options->user_id, error)
+										  : caller_user_id(&is_role);
+	UserRecord user;
 
 	if (user_id == NULL)
 		return false;
-	if (!user_lookup(user_id, &tier, &default_level))
-		tier = pstrdup(is_role ? setting_default_subscription_tier
-							   : setting_default_end_user_tier);
+	user_lookup(user_id, &user);
+	if (user.tier == NULL)
+		user.tier = pstrdup(is_role ? setting_default_subscription_tier
+									: setting_default_end_user_tier);
 	*caller = (RouteCaller){
 		.user_id = user_id,
-		.tier = tier,
-		.user_default_level = default_level,
+		.tier = user.tier,
+		.user_default_level = user.default_power_level,
 		.setting_default_level = setting_default_power_level,
 		.fallback_scope = (FallbackScope) setting_fallback_scope,
+		.byok = user.byok == BYOK_UNSET ? BYOK_PREFER : user.byok,
+		.user_keys = user.keys,
+		.nuser_keys = user.nkeys,
 		.today = GetSQLCurrentDate(),
 	};
 	return true;

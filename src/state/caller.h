@@ -10,8 +10,8 @@
 /*
  * Fill *caller for a request of the current session (strings palloc'd).  The
  * user is options.router.user_id, else llm_router.user_id, else the current
- * role; its tier and default power level come from llm_users, else from
- * default_end_user_tier, or for a role from default_subscription_tier.
+ * role; its tier, default power level and byok come from llm_users, else the tier
+ * is default_end_user_tier, or for a role default_subscription_tier.
  *
  * False with 42501, and audited, when options name another user and the role
  * may not set llm_router.user_id.

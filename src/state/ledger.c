@@ -189,6 +189,7 @@ ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt)
 	record->provider_id = attempt->provider_id;
 	record->model_id = attempt->model_id;
 	record->used_byok = attempt->used_byok;
+	record->user_key_id = attempt->user_key_id;
 	record->prices = attempt->prices;
 	record->estimated_cost = attempt->estimated_cost;
 	record->started_at = attempt->started_at;

@@ -41,6 +41,7 @@ typedef struct LedgerAttempt
 	const char *provider;
 	const char *model;
 	bool		used_byok;
+	int64		user_key_id; /* 0: the platform's */
 	UnitPrices	prices;
 	Money		estimated_cost; /* upper bound, or MONEY_UNKNOWN */
 	TimestampTz started_at;		/* becomes created_at, with the request's id the row's key */

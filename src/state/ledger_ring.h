@@ -73,6 +73,7 @@ typedef struct LedgerRecord
 	int32		  provider_id;
 	int32		  model_id;
 	bool		  used_byok;
+	int64		  user_key_id; /* 0: the platform's */
 	UnitPrices	  prices;
 	Money		  estimated_cost;
 	TimestampTz	  started_at;

@@ -29,6 +29,7 @@
 #include "pgstat.h"
 #include "state/extension.h"
 #include "state/ledger_row.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -453,6 +454,40 @@ BatchResult
 batch_quarantine(const LedgerBatch *batch, const char *why, char **reason)
 {
 	return run(quarantine_work, batch, why, reason);
+}
+
+typedef struct UsedKeys
+{
+	const int64 *ids;
+	int			 n;
+} UsedKeys;
+
+static BatchResult
+key_use_work(const LedgerBatch *batch, const void *argument)
+{
+	const UsedKeys *keys = argument;
+	Datum		   *ids = palloc(sizeof(Datum) * keys->n);
+	Oid				types[] = { INT8ARRAYOID };
+	Datum			values[1];
+	char		   *table = extension_table("user_api_keys");
+	char		   *sql = psprintf("UPDATE %s SET last_used_at = now() WHERE id IN (SELECT id FROM %s"
+											 " WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)",
+								   table, table);
+
+	for (int i = 0; i < keys->n; i++)
+		ids[i] = Int64GetDatum(keys->ids[i]);
+	values[0] = PointerGetDatum(construct_array(ids, keys->n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not note the use of keys");
+	return BATCH_COMMITTED;
+}
+
+BatchResult
+batch_note_key_use(const int64 *key_ids, int n, char **reason)
+{
+	UsedKeys keys = { key_ids, n };
+
+	return run(key_use_work, NULL, &keys, reason);
 }
 
 static BatchResult

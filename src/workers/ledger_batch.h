@@ -34,6 +34,9 @@ extern BatchResult batch_write(const LedgerBatch *batch, char **reason);
 /* Put a batch's one record into llm_usage_quarantine instead. */
 extern BatchResult batch_quarantine(const LedgerBatch *batch, const char *why, char **reason);
 
+/* Note in user_api_keys that keys were used now.  Rows that somebody has locked are passed over. */
+extern BatchResult batch_note_key_use(const int64 *key_ids, int n, char **reason);
+
 /* Make partitions ahead, and drop those that llm_router.usage_retention ends. */
 extern BatchResult batch_maintain_partitions(char **reason);
 

@@ -39,6 +39,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "workers/key_use.h"
 #include "workers/ledger_batch.h"
 #include "workers/workers.h"
 
@@ -296,7 +297,12 @@ write_queue(LedgerKind kind)
 	batch.n = take_turn(kind, blocks);
 	if (batch.n == 0)
 		return TURN_NOTHING;
-	return write_batch(&batch) ? TURN_WROTE : TURN_RETRY;
+	if (kind == LEDGER_CALL)
+		key_use_collect(&batch);
+	if (!write_batch(&batch))
+		return TURN_RETRY;
+	key_use_write();
+	return TURN_WROTE;
 }
 
 static TurnResult
