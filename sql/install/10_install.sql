@@ -57,8 +57,9 @@ COMMENT ON FUNCTION llm_touch() IS 'Trigger function: sets updated_at to the tim
 
 -- One row. CREATE EXTENSION makes it, so the row that a restore loads is always
 -- a second one, and that is how a restore is recognised: see
--- llm_install_restore(). The tables with seed rows refer to it by a foreign key,
--- which makes pg_dump load it before them.
+-- llm_install_restore(). The tables with seed rows, and those whose changes are
+-- audited, refer to it by a foreign key, their own or another's, which makes
+-- pg_dump load it before them.
 CREATE TABLE llm_install (
 	installation	boolean PRIMARY KEY DEFAULT true CHECK (installation),
 	installed_at	timestamptz NOT NULL DEFAULT now(),
@@ -124,6 +125,7 @@ BEGIN
 		OR EXISTS (SELECT FROM llm_tiers WHERE updated_at <> own_install)
 		OR EXISTS (SELECT FROM llm_routing_rules WHERE updated_at <> own_install)
 		OR EXISTS (SELECT FROM llm_users)
+		OR EXISTS (SELECT FROM llm_budgets)
 		OR EXISTS (SELECT FROM llm_provider_keys)
 		OR EXISTS (SELECT FROM user_api_keys)
 	THEN
