@@ -95,8 +95,7 @@ end_note(StringInfo note)
 	appendStringInfoChar(note, '}');
 	if (note->len > MAX_NOTE_BYTES || !ledger_note(note->data))
 		ereport(LOG,
-				(errmsg("llm_router: audit entry not written, no ledger writer can be had: %s",
-						note->data),
+				(errmsg("llm_router: audit entry that could not be queued: %s", note->data),
 				 errhidestmt(true), errhidecontext(true)));
 }
 

@@ -78,7 +78,8 @@ void
 ledger_log_line(Oid database, const char *json, const char *reason)
 {
 	ereport(LOG,
-			(errmsg("llm_router: ledger record of database %u not written (%s): %s",
+			(errmsg("llm_router: %s of database %u not written (%s): %s",
+					ledger_json_kind(json) == LEDGER_CALL ? "ledger record" : "audit entry",
 					database, reason, json),
 			 errhidestmt(true), errhidecontext(true)));
 }
