@@ -16,6 +16,8 @@
 #include "state/admission.h"
 #include "state/extension.h"
 #include "state/ledger.h"
+#include "state/reencryption.h"
+#include "state/rounds.h"
 #include "workers/workers.h"
 
 PG_MODULE_MAGIC;
@@ -33,6 +35,8 @@ _PG_init(void)
 	extension_init();
 	admission_init();
 	ledger_init();
+	rounds_init();
+	reencryption_init();
 	http_init();
 	workers_init();
 }
