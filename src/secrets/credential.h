@@ -36,11 +36,11 @@ extern bool credential_seal(const char *api_key, const char *user_id,
  * use.  NULL with LR009 when no master key opens the token, and with LR005 when
  * it was sealed for another user or origin.
  */
-extern char *credential_open(const char *token, const char *user_id,
-							 const char *origin, LlmError *error);
+extern PGDLLEXPORT char *credential_open(const char *token, const char *user_id,
+										 const char *origin, LlmError *error);
 
 /* Wipe and free an opened key; NULL is allowed. */
-extern void credential_wipe(char *api_key);
+extern PGDLLEXPORT void credential_wipe(char *api_key);
 
 /*
  * Seal an existing token again with the first master key, whatever it holds.
@@ -64,6 +64,6 @@ extern bool credential_move(const char *token, const char *user_id, const char *
 extern char *credential_mask(const char *api_key);
 
 /* Forget and wipe every plaintext key of this process. */
-extern void credential_forget(void);
+extern PGDLLEXPORT void credential_forget(void);
 
 #endif /* LLM_ROUTER_CREDENTIAL_H */

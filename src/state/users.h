@@ -22,6 +22,6 @@ typedef struct UserRecord
  * What is known of a user; palloc'd.  Cached until the users, their keys, or the
  * configuration change.
  */
-extern void user_lookup(const char *user_id, UserRecord *user);
+extern PGDLLEXPORT void user_lookup(const char *user_id, UserRecord *user);
 
 #endif /* LLM_ROUTER_USERS_H */

@@ -446,8 +446,8 @@ key_use_work(const LedgerBatch *batch, const void *argument)
 	Oid				types[] = { INT8ARRAYOID };
 	Datum			values[1];
 	char		   *table = extension_table("user_api_keys");
-	char		   *sql = psprintf("UPDATE %s SET last_used_at = now() WHERE id IN"
-											 " (SELECT id FROM %s WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)",
+	char		   *sql = psprintf("UPDATE %s SET last_used_at = now() WHERE id IN (SELECT id FROM %s"
+											 " WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)",
 								   table, table);
 
 	for (int i = 0; i < keys->n; i++)
