@@ -52,6 +52,7 @@ typedef struct Reencryption
 } Reencryption;
 
 static Reencryption			  *shared;
+static bool					   taken; /* in the worker: the running one is its own */
 static shmem_request_hook_type previous_shmem_request;
 static shmem_startup_hook_type previous_shmem_startup;
 
@@ -231,15 +232,13 @@ end_at_exit(int code, Datum arg)
 		.hint = "What it changed stays changed. Run it again: it goes on from there.",
 	};
 
-	if (shared->state == STATE_RUNNING)
+	if (taken)
 		reencryption_end(&error);
 }
 
 bool
 reencryption_take(ReencryptionProgress *progress)
 {
-	bool taken;
-
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	taken = shared->state == STATE_ASKED && shared->database == MyDatabaseId;
 	if (taken)
@@ -270,6 +269,7 @@ reencryption_note(const ReencryptionProgress *progress)
 static void
 leave_running(ReencryptionState next)
 {
+	taken = false;
 	change_state(shared->abandoned ? STATE_NONE : next);
 }
 
