@@ -185,6 +185,16 @@ owner_leave(OwnerGuard *guard)
 	SetUserIdAndSecContext(guard->user, guard->security_context);
 }
 
+/* A user's key was stored or changed: it is to be checked again after the interval. */
+static void
+keys_due(void)
+{
+	int64 interval_ms = (int64) setting_key_revalidation_interval * 1000;
+
+	if (interval_ms > 0)
+		rounds_due(MyDatabaseId, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), interval_ms));
+}
+
 /*
  * llm_config_changed() RETURNS trigger
  *
@@ -211,7 +221,7 @@ llm_config_changed(PG_FUNCTION_ARGS)
 							 RelationGetNamespace(changed));
 	if (OidIsValid(told))
 		CacheInvalidateRelcacheByRelid(told);
-	if (strcmp(RelationGetRelationName(changed), USER_KEYS_TABLE) == 0 && setting_key_revalidation_interval > 0)
-		rounds_due(MyDatabaseId, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) setting_key_revalidation_interval * 1000));
+	if (strcmp(RelationGetRelationName(changed), USER_KEYS_TABLE) == 0)
+		keys_due();
 	PG_RETURN_POINTER(NULL); /* an SQL NULL would be an error in a trigger */
 }

@@ -60,8 +60,8 @@ seal_row(ReencryptionProgress *progress, ReencryptionBatch *batch, const char *t
 	{
 		error_detail(error, "The key with %s " INT64_FORMAT " of %s cannot be opened.",
 					 tables[progress->table][1], progress->last_id, tables[progress->table][0]);
-		return error_hint(error, "Configure the master key that sealed it as well, or store that key again, and "
-								 "run this again. What was changed before stays changed.");
+		return error_hint(error, "Configure the master key that sealed it as well, or store that key "
+								 "again, and run this again. What was changed before stays changed.");
 	}
 	if (!changed)
 		return true;
@@ -80,10 +80,11 @@ read_batch(ReencryptionProgress *progress, ReencryptionBatch *batch, LlmError *e
 	Datum			   after = Int64GetDatum(progress->last_id);
 	MemoryContext	   context = CurrentMemoryContext;
 	SPITupleTable	  *rows;
+	char			  *query;
 
-	if (SPI_execute_with_args(psprintf("SELECT %s::bigint, encrypted_api_key FROM %s WHERE %s > $1 ORDER BY %s",
-									   table[1], extension_table(table[0]), table[1], table[1]),
-							  1, &type, &after, NULL, true, BATCH_ROWS) != SPI_OK_SELECT)
+	query = psprintf("SELECT %s::bigint, encrypted_api_key FROM %s WHERE %s > $1 ORDER BY %s", table[1],
+					 extension_table(table[0]), table[1], table[1]);
+	if (SPI_execute_with_args(query, 1, &type, &after, NULL, true, BATCH_ROWS) != SPI_OK_SELECT)
 		elog(ERROR, "could not read %s", table[0]);
 	MemoryContextSwitchTo(context);
 	rows = SPI_tuptable;
@@ -100,6 +101,12 @@ read_batch(ReencryptionProgress *progress, ReencryptionBatch *batch, LlmError *e
 	return true;
 }
 
+static Datum
+text_array(Datum *texts, int n)
+{
+	return PointerGetDatum(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 static void
 write_batch(ReencryptionProgress *progress, ReencryptionBatch *batch)
 {
@@ -107,20 +114,22 @@ write_batch(ReencryptionProgress *progress, ReencryptionBatch *batch)
 	const char		  *name = extension_table(table[0]);
 	Oid				   types[] = { INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID };
 	Datum			   values[3];
+	char			  *query;
 
 	if (batch->n == 0)
 		return;
-	values[0] = PointerGetDatum(construct_array(batch->ids, batch->n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
-	values[1] = PointerGetDatum(construct_array(batch->old_tokens, batch->n, TEXTOID, -1, false, TYPALIGN_INT));
-	values[2] = PointerGetDatum(construct_array(batch->new_tokens, batch->n, TEXTOID, -1, false, TYPALIGN_INT));
-	if (SPI_execute_with_args(psprintf("WITH free AS (SELECT k.%s AS id, b.new_token FROM %s AS k"
-									   " JOIN unnest($1, $2, $3) AS b (id, old_token, new_token)"
-									   " ON k.%s = b.id AND k.encrypted_api_key = b.old_token"
-									   " FOR NO KEY UPDATE OF k SKIP LOCKED)"
-									   " UPDATE %s AS k SET encrypted_api_key = free.new_token FROM free WHERE k.%s = free.id",
-									   table[1], name, table[1], name, table[1]),
-							  3, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+	query = psprintf("WITH free AS (SELECT k.%s AS id, b.new_token FROM %s AS k"
+					 " JOIN unnest($1, $2, $3) AS b (id, old_token, new_token)"
+					 " ON k.%s = b.id AND k.encrypted_api_key = b.old_token"
+					 " FOR NO KEY UPDATE OF k SKIP LOCKED)"
+					 " UPDATE %s AS k SET encrypted_api_key = free.new_token"
+					 " FROM free WHERE k.%s = free.id",
+					 table[1], name, table[1], name, table[1]);
+	values[0] = PointerGetDatum(construct_array(batch->ids, batch->n, INT8OID, sizeof(int64),
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[1] = text_array(batch->old_tokens, batch->n);
+	values[2] = text_array(batch->new_tokens, batch->n);
+	if (SPI_execute_with_args(query, 3, types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not write %s", table[0]);
 	progress->changed += SPI_processed;
 	progress->locked += batch->n - (int64) SPI_processed;

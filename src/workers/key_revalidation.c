@@ -112,15 +112,16 @@ select_keys(const Walk *walk)
 		TimestampTzGetDatum(walk->last_asked),
 		Int64GetDatum(walk->last_id),
 	};
+	char *query;
 
-	if (SPI_execute_with_args(psprintf("SELECT k.id, " LAST_ASKED ", p.name, k.base_url, k.user_id, k.key_name,"
-									   " k.encrypted_api_key, k.refused_at IS NOT NULL"
-									   " FROM %s AS k JOIN %s AS p ON p.id = k.provider_id"
-									   " WHERE " MAY_BE_SENT " AND " LAST_ASKED " <= $1"
-									   " AND (" LAST_ASKED ", k.id) > ($2, $3)"
-									   " ORDER BY " LAST_ASKED ", k.id",
-									   extension_table("user_api_keys"), extension_table("llm_providers")),
-							  3, types, values, NULL, true, BATCH_KEYS) != SPI_OK_SELECT)
+	query = psprintf("SELECT k.id, " LAST_ASKED ", p.name, k.base_url, k.user_id, k.key_name,"
+					 " k.encrypted_api_key, k.refused_at IS NOT NULL"
+					 " FROM %s AS k JOIN %s AS p ON p.id = k.provider_id"
+					 " WHERE " MAY_BE_SENT " AND " LAST_ASKED " <= $1"
+					 " AND (" LAST_ASKED ", k.id) > ($2, $3)"
+					 " ORDER BY " LAST_ASKED ", k.id",
+					 extension_table("user_api_keys"), extension_table("llm_providers"));
+	if (SPI_execute_with_args(query, 3, types, values, NULL, true, BATCH_KEYS) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the keys of users");
 }
 
@@ -222,18 +223,33 @@ drive_keys(CheckedBatch *batch, Walk *walk)
  * ------------------------------------------------------------------------
  */
 
-/* "key_id": 5, "key_name": …, "refusal": …, and so on: what there is to say of it. */
+/* What the audit says of a refused key. */
 static char *
-key_as_json(const CheckedKey *key, bool for_audit)
+audit_detail(const CheckedKey *key)
 {
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, "{%s\"key_id\": " INT64_FORMAT, for_audit ? "" : "\"event\": \"key_refused\", ", key->id);
-	appendStringInfoString(&json, for_audit ? ", \"key_name\": " : ", \"provider\": ");
-	escape_json(&json, for_audit ? key->name : key->provider->name);
-	appendStringInfoString(&json, for_audit ? ", \"refusal\": " : ", \"user_id\": ");
-	escape_json(&json, for_audit ? key->check.message : key->user_id);
+	appendStringInfo(&json, "{\"key_id\": " INT64_FORMAT ", \"key_name\": ", key->id);
+	escape_json(&json, key->name);
+	appendStringInfoString(&json, ", \"refusal\": ");
+	escape_json(&json, key->check.message);
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/* The same as when a call meets the refusal. */
+static char *
+notification(const CheckedKey *key)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"event\": \"key_refused\", \"key_id\": " INT64_FORMAT ", \"provider\": ",
+					 key->id);
+	escape_json(&json, key->provider->name);
+	appendStringInfoString(&json, ", \"user_id\": ");
+	escape_json(&json, key->user_id);
 	appendStringInfoChar(&json, '}');
 	return json.data;
 }
@@ -247,9 +263,9 @@ report_refusal(const CheckedKey *key)
 		.user_id = key->user_id,
 		.action = "byok.key.refused",
 		.object = key->provider->name,
-		.detail = key_as_json(key, true),
+		.detail = audit_detail(key),
 	});
-	Async_Notify(NOTIFY_CHANNEL, key_as_json(key, false));
+	Async_Notify(NOTIFY_CHANNEL, notification(key));
 }
 
 /* As in calls: 403 may mean only that the key may not do this. */
@@ -376,7 +392,8 @@ next_due(const Walk *walk)
 	}
 	worker_commit(&transaction);
 	if (walk->locked > 0)
-		due = Min(due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), Min(MS_OF_INTERVAL, LOCKED_RETRY_MS)));
+		due = Min(due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   Min(MS_OF_INTERVAL, LOCKED_RETRY_MS)));
 	return due;
 }
 
