@@ -17,6 +17,7 @@
 #include "state/extension.h"
 #include "state/ledger.h"
 #include "state/reencryption.h"
+#include "state/refused_set.h"
 #include "state/rounds.h"
 #include "workers/workers.h"
 
@@ -37,6 +38,7 @@ _PG_init(void)
 	ledger_init();
 	rounds_init();
 	reencryption_init();
+	refused_set_init();
 	http_init();
 	workers_init();
 }

@@ -1,15 +1,28 @@
 /*
  * audit.c
- *		Entries of llm_audit_logs.
+ *		Entries of llm_audit_logs, in this transaction or apart from it.
  */
 #include "state/audit.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "state/extension.h"
+#include "state/ledger.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/json.h"
+#include "utils/timestamp.h"
+
+/* Names in a note are cut: whoever is refused chooses some of them. */
+#define MAX_NAME_BYTES 255
+
+/* Longer notes go to the server log: they would take room from calls. */
+#define MAX_NOTE_BYTES 4096
+
+/* The end of a Fernet token is its authentication code: another token has another. */
+#define TOKEN_END_BYTES 44
 
 static Datum
 text_datum(const char *text)
@@ -45,12 +58,46 @@ audit_write(const AuditEntry *entry)
 }
 
 static void
-append_member(StringInfo json, const char *name, const char *text)
+append_name(StringInfo note, const char *member, const char *name)
 {
-	if (text == NULL)
+	int	  length;
+	char *cut;
+
+	if (name == NULL)
 		return;
-	appendStringInfo(json, ",\"%s\":", name);
-	escape_json(json, text);
+	length = (int) strlen(name);
+	cut = pnstrdup(name, pg_mbcliplen(name, length, Min(length, MAX_NAME_BYTES)));
+	appendStringInfo(note, ",\"%s\":", member);
+	escape_json(note, cut);
+}
+
+/* A note without its closing brace; it opens as LEDGER_NOTE_OPENING says. */
+static void
+begin_note(StringInfo note, const char *action, const AuditEntry *entry)
+{
+	char time[MAXDATELEN + 1];
+
+	initStringInfo(note);
+	appendStringInfoString(note, LEDGER_NOTE_OPENING);
+	escape_json(note, action);
+	append_name(note, "actor", entry->actor);
+	append_name(note, "user_id", entry->user_id);
+	append_name(note, "object", entry->object);
+	if (entry->detail != NULL)
+		appendStringInfo(note, ",\"detail\":%s", entry->detail);
+	(void) JsonEncodeDateTime(time, TimestampTzGetDatum(GetCurrentTimestamp()), TIMESTAMPTZOID, NULL);
+	appendStringInfo(note, ",\"created_at\":\"%s\"", time);
+}
+
+static void
+end_note(StringInfo note)
+{
+	appendStringInfoChar(note, '}');
+	if (note->len > MAX_NOTE_BYTES || !ledger_note(note->data))
+		ereport(LOG,
+				(errmsg("llm_router: audit entry not written, no ledger writer can be had: %s",
+						note->data),
+				 errhidestmt(true), errhidecontext(true)));
 }
 
 void
@@ -58,21 +105,18 @@ audit_note(const AuditEntry *entry)
 {
 	StringInfoData note;
 
-	initStringInfo(&note);
-	append_member(&note, "action", entry->action);
-	append_member(&note, "actor", entry->actor);
-	append_member(&note, "user_id", entry->user_id);
-	append_member(&note, "object", entry->object);
-	if (entry->detail)
-		appendStringInfo(&note, ",\"detail\":%s", entry->detail);
-	ereport(LOG, (errmsg("llm_router: audit: {%s}", note.data + 1)));
+	begin_note(&note, entry->action, entry);
+	end_note(&note);
 }
 
 void
 audit_note_key_refused(int64 key_id, const char *token, const AuditEntry *entry)
 {
-	AuditEntry refused = *entry;
+	StringInfoData note;
+	size_t		   length = strlen(token);
 
-	refused.action = "byok.key.refused";
-	audit_note(&refused);
+	begin_note(&note, "byok.key.refused", entry);
+	appendStringInfo(&note, ",\"key_id\":" INT64_FORMAT, key_id);
+	append_name(&note, "token_end", token + length - Min(length, TOKEN_END_BYTES));
+	end_note(&note);
 }

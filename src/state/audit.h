@@ -16,7 +16,7 @@ typedef struct AuditEntry
 	const char *user_id; /* for whom; or NULL */
 	const char *action;
 	const char *object; /* or NULL */
-	const char *detail; /* a JSON object, as text; or NULL */
+	const char *detail; /* a JSON object, as text in one line; or NULL */
 } AuditEntry;
 
 /*

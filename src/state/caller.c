@@ -6,6 +6,7 @@
 
 #include "base/settings.h"
 #include "miscadmin.h"
+#include "state/audit.h"
 #include "state/users.h"
 #include "utils/acl.h"
 #include "utils/date.h"
@@ -17,19 +18,32 @@ caller_user_id(bool *is_role)
 	return *is_role ? GetUserNameFromId(GetUserId(), false) : pstrdup(setting_user_id);
 }
 
-/* Whether the current role may speak for other users. */
-static bool
-may_set_user(void)
+bool
+caller_may_set_user(void)
 {
 	return pg_parameter_aclcheck("llm_router.user_id", GetUserId(), ACL_SET) == ACLCHECK_OK;
+}
+
+void
+caller_note_refusal(const char *user_id, const char *means)
+{
+	AuditEntry entry = {
+		.actor = GetUserNameFromId(GetUserId(), false),
+		.user_id = user_id,
+		.action = "access.refused",
+		.object = means,
+	};
+
+	audit_note(&entry);
 }
 
 /* The user that the options name; NULL with an error when they may not. */
 static char *
 named_user(const char *user_id, LlmError *error)
 {
-	if (may_set_user())
+	if (caller_may_set_user())
 		return pstrdup(user_id);
+	caller_note_refusal(user_id, "options.router.user_id");
 	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
 			  "options.router.user_id: role \"%s\" may not speak for other users",
 			  GetUserNameFromId(GetUserId(), false));

@@ -13,11 +13,20 @@
  * role; its tier, default power level and byok come from llm_users, else the tier
  * is default_end_user_tier, or for a role default_subscription_tier.
  *
- * False with 42501 when options name another user and the role may not set
- * llm_router.user_id.
+ * False with 42501, and audited, when options name another user and the role
+ * may not set llm_router.user_id.
  */
 extern bool caller_fill(RouteCaller *caller, const RouterOptions *options,
 						LlmError *error);
+
+/* Whether the current role may speak for other users. */
+extern bool caller_may_set_user(void);
+
+/*
+ * Audit, whatever becomes of this transaction, that the current role tried to
+ * act for a user, and by what means.
+ */
+extern void caller_note_refusal(const char *user_id, const char *means);
 
 /*
  * llm_router.user_id, else the current role's name (in a SECURITY DEFINER

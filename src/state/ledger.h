@@ -117,6 +117,17 @@ extern PGDLLEXPORT void ledger_settle(LedgerTicket *ticket, const LedgerOutcome 
  */
 extern PGDLLEXPORT bool ledger_committed(const LedgerTicket *ticket);
 
+/* How the JSON of every note begins, and of no call: so a line of a file is told. */
+#define LEDGER_NOTE_OPENING "{\"action\":"
+
+/*
+ * Queue a note, an object of JSON as llm_note_write takes it, for the writer to
+ * write in its own time; the launcher starts one if there is none.  False when
+ * it cannot be queued: no room, or no writer can be had here (as for
+ * ledger_reserve).  Needs a transaction.
+ */
+extern bool ledger_note(const char *json);
+
 /* Shared-memory size and hooks; called once by _PG_init while preloading. */
 extern void ledger_init(void);
 
