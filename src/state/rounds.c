@@ -159,13 +159,12 @@ is_held(Oid database)
 	return queue != NULL && queue->holder != LEDGER_NONE;
 }
 
-/* Whether a round is being made, or has been asked for and may still begin. */
+/* Whether nothing was heard of the worker that was asked for. */
 static bool
-is_running(TimestampTz now)
+is_over(TimestampTz now)
 {
-	return OidIsValid(rounds->running) &&
-		   (rounds->worker_pid != 0 ||
-			!TimestampDifferenceExceeds(rounds->running_since, now, START_TIMEOUT_MS));
+	return rounds->worker_pid == 0 &&
+		   TimestampDifferenceExceeds(rounds->running_since, now, START_TIMEOUT_MS);
 }
 
 /*
@@ -205,7 +204,9 @@ rounds_next(long *wait_ms)
 	*wait_ms = -1;
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	place = earliest();
-	if (is_running(now))
+	if (is_over(now))
+		rounds->running = InvalidOid;
+	if (OidIsValid(rounds->running))
 	{
 		if (OidIsValid(asked) && rounds->running != asked)
 			rounds_ask_to_leave(InvalidOid);
@@ -244,7 +245,6 @@ claim_start(Oid database)
 	bool claimed;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-	rounds->running = InvalidOid;
 	claimed = !is_held(database) && ledger_writers_make_room();
 	if (claimed)
 	{

@@ -342,19 +342,15 @@ static BatchEnd
 check_batch(Walk *walk)
 {
 	CheckedBatch *batch = palloc0(sizeof(CheckedBatch));
-	bool		  leaves = false;
 
 	read_batch(walk, batch);
-	while (!leaves && drive_keys(batch, walk))
-	{
+	while (!rounds_should_leave() && drive_keys(batch, walk))
 		http_wait(WAIT_MS);
-		leaves = rounds_should_leave();
-	}
 	if (batch->n > 0)
 		write_batch(batch, walk);
 	if (batch->catalog != NULL)
 		catalog_unpin(batch->catalog);
-	if (leaves || rounds_should_leave())
+	if (rounds_should_leave())
 		return BATCH_LEFT;
 	return batch->n > 0 ? BATCH_WRITTEN : BATCH_EMPTY;
 }
