@@ -82,9 +82,9 @@ read_batch(ReencryptionProgress *progress, ReencryptionBatch *batch, LlmError *e
 	SPITupleTable	  *rows;
 	char			  *query;
 
-	query = psprintf("SELECT %s::bigint, encrypted_api_key FROM %s WHERE %s > $1 ORDER BY %s", table[1],
-					 extension_table(table[0]), table[1], table[1]);
-	if (SPI_execute_with_args(query, 1, &type, &after, NULL, true, BATCH_ROWS) != SPI_OK_SELECT)
+	query = psprintf("SELECT %s::bigint, encrypted_api_key FROM %s WHERE %s > $1 ORDER BY %s LIMIT %d",
+					 table[1], extension_table(table[0]), table[1], table[1], BATCH_ROWS);
+	if (SPI_execute_with_args(query, 1, &type, &after, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read %s", table[0]);
 	MemoryContextSwitchTo(context);
 	rows = SPI_tuptable;

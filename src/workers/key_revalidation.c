@@ -119,9 +119,9 @@ select_keys(const Walk *walk)
 					 " FROM %s AS k JOIN %s AS p ON p.id = k.provider_id"
 					 " WHERE " MAY_BE_SENT " AND " LAST_ASKED " <= $1"
 					 " AND (" LAST_ASKED ", k.id) > ($2, $3)"
-					 " ORDER BY " LAST_ASKED ", k.id",
-					 extension_table("user_api_keys"), extension_table("llm_providers"));
-	if (SPI_execute_with_args(query, 3, types, values, NULL, true, BATCH_KEYS) != SPI_OK_SELECT)
+					 " ORDER BY " LAST_ASKED ", k.id LIMIT %d",
+					 extension_table("user_api_keys"), extension_table("llm_providers"), BATCH_KEYS);
+	if (SPI_execute_with_args(query, 3, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the keys of users");
 }
 

@@ -294,7 +294,12 @@ subtest 'every database has its rounds, after a restart too' => sub {
 
 subtest 'DROP EXTENSION, and idle at nothing' => sub {
 	set_interval('1s');
-	$node->safe_psql($_, 'DROP EXTENSION llm_router CASCADE') foreach 'one', 'two';
+	$provider->reset;
+	$provider->script({ hang => 'before_headers', for_path => '/v1/models', times => undef });
+	$provider->wait_for_requests(1);
+	my $log_start = -s $node->logfile;
+	$node->safe_psql($_, "SET lock_timeout = '1s'; DROP EXTENSION llm_router CASCADE") foreach 'one', 'two';
+	$provider->reset;
 	add_key('ann', 'sk-test-ann');
 	wait_for(checked('ann'));
 	set_interval('0');
@@ -304,6 +309,7 @@ subtest 'DROP EXTENSION, and idle at nothing' => sub {
 	is(sql($workers), 0, 'no worker stays');
 	is(sql("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'llm_router launcher'"), 'Extension|Extension', 'the launcher sleeps');
 	is(scalar($provider->requests), $requests, 'and nobody is asked');
+	unlike(slurp_file($node->logfile, $log_start), qr/^(?!.*statement: ).*(?:ERROR|FATAL|WARNING): /m, 'and no error is in the log');
 };
 
 is(scalar(grep { /sk-(?:test|wrong)-/ && !/statement: / } split /\n/, slurp_file($node->logfile)), 0, 'no key is in the log but in the statements');
