@@ -16,7 +16,9 @@
 #include "state/admission.h"
 #include "state/extension.h"
 #include "state/ledger.h"
+#include "state/reencryption.h"
 #include "state/refused_set.h"
+#include "state/rounds.h"
 #include "workers/workers.h"
 
 PG_MODULE_MAGIC;
@@ -34,6 +36,8 @@ _PG_init(void)
 	extension_init();
 	admission_init();
 	ledger_init();
+	rounds_init();
+	reencryption_init();
 	refused_set_init();
 	http_init();
 	workers_init();

@@ -52,7 +52,7 @@ CREATE TABLE user_api_keys (
 );
 CREATE INDEX user_api_keys_provider_id_idx ON user_api_keys (provider_id);
 -- Whose turn it is to be checked again: the worker reads from this index's start.
-CREATE INDEX user_api_keys_checked_at_idx ON user_api_keys ((coalesce(checked_at, created_at))) WHERE is_active;
+CREATE INDEX user_api_keys_checked_at_idx ON user_api_keys ((coalesce(checked_at, created_at)), id) WHERE is_active;
 ALTER TABLE user_api_keys ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE user_api_keys IS 'Keys that end users brought, encrypted; managed with the llm_key functions.';
 COMMENT ON COLUMN user_api_keys.id IS 'Number of the key.';

@@ -75,4 +75,4 @@ CREATE FUNCTION llm_keys_reencrypt()
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'llm_keys_reencrypt';
 COMMENT ON FUNCTION llm_keys_reencrypt() IS
-	'Encrypts every stored key that the first master key did not make with that key. Returns how many were changed: 0 means that older master keys are no longer needed.';
+	'Encrypts every stored key that the first master key did not make with that key, by a worker in batches, whatever becomes of the caller''s transaction. Returns how many were changed: 0 means that older master keys are no longer needed.';

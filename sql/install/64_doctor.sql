@@ -40,35 +40,44 @@ BEGIN ATOMIC
 			(SELECT array_agg(DISTINCT provider ORDER BY provider) FROM ruled WHERE provider_id NOT IN (SELECT id FROM usable)),
 			'SELECT llm_provider_set_key(''NAME'', ''…''); or disable the provider. Its models are passed over.'
 		UNION ALL
-		SELECT 4, 'provider health', 'warning', 'no provider is known to be ill', 'not healthy',
+		SELECT 4, 'user keys', 'warning', 'every active key of a user may be used', 'keys of users that are not used',
+			(SELECT array_agg(format('%s %s', n, why) ORDER BY why)
+			 FROM (SELECT count(*) AS n, CASE WHEN k.base_url <> p.base_url THEN 'since their provider has another base_url'
+											  ELSE 'refused by their provider' END AS why
+				   FROM user_api_keys k JOIN llm_providers p ON p.id = k.provider_id
+				   WHERE k.is_active AND (k.base_url <> p.base_url OR k.refused_at IS NOT NULL)
+				   GROUP BY why) AS counted),
+			'Their users see them in llm_keys and replace them with llm_key_update; after a provider really moved, llm_provider_confirm_keys moves its keys.'
+		UNION ALL
+		SELECT 5, 'provider health', 'warning', 'no provider is known to be ill', 'not healthy',
 			(SELECT array_agg(format('%s (%s)', name, health_status) ORDER BY name)
 			 FROM llm_providers WHERE enabled AND health_status IN ('degraded', 'down')),
 			'See the provider''s status page.'
 		UNION ALL
-		SELECT 5, 'retired models', 'warning', 'no rule names a retired model', 'named by rules, but retired',
+		SELECT 6, 'retired models', 'warning', 'no rule names a retired model', 'named by rules, but retired',
 			(SELECT array_agg(format('%s/%s (%s)', provider, model_name, retires_on) ORDER BY retires_on, provider, model_name)
 			 FROM ruled WHERE retires_on <= current_date),
 			'Change llm_routing_rules: retired models are passed over.'
 		UNION ALL
-		SELECT 6, 'retiring models', 'warning', 'no model in use retires within 60 days', 'retire within 60 days',
+		SELECT 7, 'retiring models', 'warning', 'no model in use retires within 60 days', 'retire within 60 days',
 			(SELECT array_agg(format('%s/%s (%s)', p.name, m.model_name, m.retires_on) ORDER BY m.retires_on, p.name, m.model_name)
 			 FROM llm_models m JOIN llm_providers p ON p.id = m.provider_id
 			 WHERE m.enabled AND p.enabled AND m.retires_on > current_date AND m.retires_on <= current_date + 60),
 			'Choose successors and change llm_routing_rules in time.'
 		UNION ALL
-		SELECT 7, 'prices', 'warning', 'every model that a rule names has prices', 'named by rules, but without prices',
+		SELECT 8, 'prices', 'warning', 'every model that a rule names has prices', 'named by rules, but without prices',
 			(SELECT array_agg(format('%s/%s', provider, model_name) ORDER BY provider, model_name)
 			 FROM ruled WHERE cost_per_1k_input_tokens IS NULL OR cost_per_1k_output_tokens IS NULL),
 			'SELECT llm_model_set_price(''PROVIDER'', ''MODEL'', input_usd_per_1m, output_usd_per_1m); until then the cost of its calls is unknown.'
 		UNION ALL
-		SELECT 8, 'rules', 'warning', 'every tier has rules for its power levels', 'without a rule',
+		SELECT 9, 'rules', 'warning', 'every tier has rules for its power levels', 'without a rule',
 			(SELECT array_agg(format('%s/%s', t.subscription_tier, l.level) ORDER BY t.subscription_tier, l.level)
 			 FROM llm_tiers t CROSS JOIN LATERAL unnest(t.power_levels) AS l (level)
 			 WHERE NOT EXISTS (SELECT FROM llm_routing_rules r
 							   WHERE r.subscription_tier = t.subscription_tier AND r.power_level = l.level)),
 			'INSERT INTO llm_routing_rules; without a rule all models of the level may be used, the cheapest first.'
 		UNION ALL
-		SELECT 9, 'partitions', 'error', 'the ledger has its partitions', 'the ledger has no partition for the next 7 days',
+		SELECT 10, 'partitions', 'error', 'the ledger has its partitions', 'the ledger has no partition for the next 7 days',
 			CASE WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = 'llm_usage_logs'::regclass)
 				AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 								WHERE i.inhparent = 'llm_usage_logs'::regclass
@@ -76,7 +85,7 @@ BEGIN ATOMIC
 				THEN ARRAY[''] END,
 			'The ledger writer makes them; the server log says why it could not.'
 		UNION ALL
-		SELECT 10, 'quarantine', 'error', 'no ledger record was refused', 'ledger records that could not be written as rows',
+		SELECT 11, 'quarantine', 'error', 'no ledger record was refused', 'ledger records that could not be written as rows',
 			(SELECT ARRAY[count(*)::text] FROM llm_usage_quarantine HAVING count(*) > 0),
 			'See llm_usage_quarantine for the reasons; insert the rows by hand and delete them there.'
 	)

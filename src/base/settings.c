@@ -24,6 +24,7 @@ int	  setting_fallback_scope;
 char *setting_master_key_file;
 char *setting_master_key_command;
 int	  setting_key_cache_ttl;
+int	  setting_key_revalidation_interval;
 int	  setting_connect_timeout;
 int	  setting_first_token_timeout;
 int	  setting_stream_idle_timeout;
@@ -166,6 +167,10 @@ static const IntegerSetting integer_settings[] = {
 	  "How long a process keeps a decrypted key in its memory.",
 	  "0: decrypted for each call.",
 	  &setting_key_cache_ttl, 15 * 60, 0, 24 * 3600, PGC_SIGHUP, GUC_UNIT_S },
+	{ "llm_router.key_revalidation_interval",
+	  "How often providers are asked again about the keys of users.",
+	  "0: never. A key that its provider refuses is marked, reported and not used.",
+	  &setting_key_revalidation_interval, 24 * 3600, 0, 365 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S },
 	{ "llm_router.connect_timeout",
 	  "Time for name look-up, TCP and TLS of one attempt.",
 	  NULL,

@@ -35,7 +35,8 @@ extern int	 setting_fallback_scope; /* a FallbackScope */
 /* Secrets */
 extern char *setting_master_key_file;
 extern char *setting_master_key_command;
-extern int	 setting_key_cache_ttl; /* seconds; 0: never cached */
+extern int	 setting_key_cache_ttl;				/* seconds; 0: never cached */
+extern int	 setting_key_revalidation_interval; /* s; 0: never */
 
 /* Calls */
 extern int setting_connect_timeout;		/* ms */

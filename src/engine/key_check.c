@@ -6,14 +6,20 @@
 
 #include "base/settings.h"
 #include "net/http.h"
+#include "providers/redact.h"
 #include "utils/timestamp.h"
 
 #define CHECK_TIMEOUT_MS		 15000
 #define CHECK_MAX_RESPONSE_BYTES (1024 * 1024) /* lists of models can be long */
 
-/* Sends, and waits until the transfer has ended. */
-static HttpTransfer *
-run_request(const CatalogProvider *provider, const char *api_key)
+struct KeyProbe
+{
+	HttpTransfer *transfer; /* NULL: there is nothing to ask */
+	TimestampTz	  started;
+};
+
+KeyProbe *
+key_check_start(const CatalogProvider *provider, const char *api_key)
 {
 	const HttpLimits limits = {
 		.connect_timeout_ms = Min(setting_connect_timeout, CHECK_TIMEOUT_MS),
@@ -21,21 +27,40 @@ run_request(const CatalogProvider *provider, const char *api_key)
 		.timeout_ms = Min(setting_request_timeout, CHECK_TIMEOUT_MS),
 		.max_response_bytes = CHECK_MAX_RESPONSE_BYTES,
 	};
-	WireRequest	  wire = { 0 };
-	HttpTransfer *transfer;
+	WireRequest wire = { 0 };
+	KeyProbe   *probe = palloc0(sizeof(KeyProbe));
 
+	probe->started = GetCurrentTimestamp();
+	if (provider->format == NULL || provider->endpoint.check_path == NULL)
+		return probe;
 	provider->format->build_check(&provider->endpoint, &wire);
 	wire_request_authorize(&wire, provider->endpoint.auth_type, api_key);
-	transfer = http_start(&wire, &limits);
+	probe->transfer = http_start(&wire, &limits);
 	wire_request_wipe(&wire);
-	while (!http_done(transfer))
-		http_wait(CHECK_TIMEOUT_MS);
-	return transfer;
+	return probe;
+}
+
+bool
+key_check_done(const KeyProbe *probe)
+{
+	return probe->transfer == NULL || http_done(probe->transfer);
+}
+
+/* "HTTP status 401 (bad_key): Incorrect API key provided", without the key. */
+static char *
+refusal_text(const WireResponse *response, const ProviderReply *reply, const char *api_key)
+{
+	char *text = psprintf("HTTP status %d (%s)", response->status, outcome_name(reply->outcome));
+
+	if (reply->message == NULL || api_key == NULL)
+		return text;
+	redact_secret(reply->message, api_key);
+	return psprintf("%s: %s", text, reply->message);
 }
 
 /* What an answer says of the key. */
 static void
-read_answer(const WireResponse *response, KeyCheck *check)
+read_answer(const WireResponse *response, const char *api_key, KeyCheck *check)
 {
 	ProviderReply reply;
 
@@ -46,29 +71,35 @@ read_answer(const WireResponse *response, KeyCheck *check)
 	else
 	{
 		check->verdict = reply.outcome == OUTCOME_BAD_KEY ? KEY_REFUSED : KEY_UNKNOWN;
-		check->message = psprintf("HTTP status %d (%s)", response->status,
-								  outcome_name(reply.outcome));
+		check->message = refusal_text(response, &reply, api_key);
 	}
+}
+
+void
+key_check_finish(KeyProbe *probe, const char *api_key, KeyCheck *check)
+{
+	memset(check, 0, sizeof(*check));
+	check->verdict = KEY_UNKNOWN;
+	if (probe->transfer == NULL)
+		check->message = pstrdup("this provider has no request that checks keys");
+	else
+	{
+		check->response_time_ms = TimestampDifferenceMilliseconds(probe->started, GetCurrentTimestamp());
+		if (http_failure(probe->transfer) == HTTP_OK)
+			read_answer(http_response(probe->transfer), api_key, check);
+		else
+			check->message = pstrdup(http_message(probe->transfer));
+		http_free(probe->transfer);
+	}
+	pfree(probe);
 }
 
 void
 key_check(const CatalogProvider *provider, const char *api_key, KeyCheck *check)
 {
-	TimestampTz	  started = GetCurrentTimestamp();
-	HttpTransfer *transfer;
+	KeyProbe *probe = key_check_start(provider, api_key);
 
-	memset(check, 0, sizeof(*check));
-	check->verdict = KEY_UNKNOWN;
-	if (provider->format == NULL || provider->endpoint.check_path == NULL)
-	{
-		check->message = pstrdup("this provider has no request that checks keys");
-		return;
-	}
-	transfer = run_request(provider, api_key);
-	check->response_time_ms = TimestampDifferenceMilliseconds(started, GetCurrentTimestamp());
-	if (http_failure(transfer) == HTTP_OK)
-		read_answer(http_response(transfer), check);
-	else
-		check->message = pstrdup(http_message(transfer));
-	http_free(transfer);
+	while (!key_check_done(probe))
+		http_wait(CHECK_TIMEOUT_MS);
+	key_check_finish(probe, api_key, check);
 }

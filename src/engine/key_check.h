@@ -19,8 +19,8 @@ typedef struct KeyCheck
 	KeyVerdict verdict;
 	int		   http_status; /* 0: no answer */
 	int64	   response_time_ms;
-	char	  *message; /* why, unless accepted; never the provider's words,
-								 * which may hold the key; palloc'd */
+	char	  *message; /* why, unless accepted, with the provider's words but without the
+						 * key; palloc'd */
 } KeyCheck;
 
 /*
@@ -30,5 +30,16 @@ typedef struct KeyCheck
  */
 extern void key_check(const CatalogProvider *provider, const char *api_key,
 					  KeyCheck *check);
+
+/*
+ * The same for many at once: start, drive all with http_wait() until done, finish.
+ * A probe lives in the current memory context and ends with it.  The key is not
+ * kept; without it (NULL) at the end, the provider's words are left out.
+ */
+typedef struct KeyProbe KeyProbe;
+
+extern KeyProbe *key_check_start(const CatalogProvider *provider, const char *api_key);
+extern bool		 key_check_done(const KeyProbe *probe);
+extern void		 key_check_finish(KeyProbe *probe, const char *api_key, KeyCheck *check);
 
 #endif /* LLM_ROUTER_KEY_CHECK_H */

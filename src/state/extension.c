@@ -27,13 +27,16 @@
 #include "catalog/pg_extension.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "base/settings.h"
 #include "miscadmin.h"
+#include "state/rounds.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #define EXTENSION_NAME	"llm_router"
 #define PROVIDERS_TABLE "llm_providers"
@@ -182,11 +185,22 @@ owner_leave(OwnerGuard *guard)
 	SetUserIdAndSecContext(guard->user, guard->security_context);
 }
 
+/* A user's key was stored or changed: it is to be checked again after the interval. */
+static void
+keys_due(void)
+{
+	int64 interval_ms = (int64) setting_key_revalidation_interval * 1000;
+
+	if (interval_ms > 0)
+		rounds_due(MyDatabaseId, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), interval_ms));
+}
+
 /*
  * llm_config_changed() RETURNS trigger
  *
  * On the tables of the configuration and on llm_users: at commit, and after
- * the command in this transaction, every process reads them anew.
+ * the command in this transaction, every process reads them anew.  Users' keys
+ * are to be checked again some time, whoever stored them.
  */
 Datum
 llm_config_changed(PG_FUNCTION_ARGS)
@@ -207,5 +221,7 @@ llm_config_changed(PG_FUNCTION_ARGS)
 							 RelationGetNamespace(changed));
 	if (OidIsValid(told))
 		CacheInvalidateRelcacheByRelid(told);
+	if (strcmp(RelationGetRelationName(changed), USER_KEYS_TABLE) == 0)
+		keys_due();
 	PG_RETURN_POINTER(NULL); /* an SQL NULL would be an error in a trigger */
 }

@@ -12,7 +12,8 @@
  *
  * Writers are started by the calls that need them, and by the launcher for
  * records that have none.  They are never restarted by the postmaster: whoever
- * has a record for a database without a writer starts one.
+ * has a record for a database without a writer starts one.  The worker that makes
+ * rounds (rounds.c) takes one of the places as well, and leaves for a writer.
  */
 #include "state/ledger_writers.h"
 
@@ -20,6 +21,7 @@
 #include "base/settings.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
+#include "state/rounds.h"
 #include "storage/ipc.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -70,9 +72,9 @@ may_start(const LedgerQueue *queue, TimestampTz now)
 }
 
 static int
-writers_count(void)
+workers_count(void)
 {
-	int n = 0;
+	int n = rounds_places();
 
 	for (int i = 0; i < LEDGER_MAX_QUEUES; i++)
 		if (ledger_ring->queues[i].writer_state == WRITER_STARTING ||
@@ -96,12 +98,9 @@ leaves_before(const LedgerQueue *a, const LedgerQueue *b)
 	return a->last_activity < b->last_activity;
 }
 
-/*
- * Ask a writer to leave.  One that is unused does so at once, and then no other
- * is asked; one that is in use leaves as soon as no call is under way.
- */
-static void
-ask_another_to_leave(const LedgerQueue *queue)
+/* Of the writers but one's own, the first to go; NULL when there is none, or one goes already. */
+static LedgerQueue *
+first_to_leave(const LedgerQueue *queue)
 {
 	LedgerQueue *choice = NULL;
 
@@ -112,15 +111,48 @@ ask_another_to_leave(const LedgerQueue *queue)
 		if (other == queue || other->writer_state != WRITER_READY)
 			continue;
 		if (other->writer_should_leave && queue_is_unused(other))
-			return;
+			return NULL;
 		if (choice == NULL || leaves_before(other, choice))
 			choice = other;
 	}
+	return choice;
+}
+
+static void
+tell_to_leave(LedgerQueue *queue)
+{
+	queue->writer_should_leave = true;
+	ledger_wake(queue->writer_process);
+}
+
+/*
+ * Ask a worker to leave.  Rounds can wait.  A writer that is unused leaves at once,
+ * and then no other is asked; one that is in use leaves as soon as no call is under
+ * way.
+ */
+static void
+ask_another_to_leave(const LedgerQueue *queue)
+{
+	LedgerQueue *choice;
+
+	if (rounds_ask_to_leave(InvalidOid))
+		return;
+	choice = first_to_leave(queue);
 	if (choice != NULL)
-	{
-		choice->writer_should_leave = true;
-		ledger_wake(choice->writer_process);
-	}
+		tell_to_leave(choice);
+}
+
+bool
+ledger_writers_make_room(void)
+{
+	LedgerQueue *choice;
+
+	if (workers_count() < setting_max_workers)
+		return true;
+	choice = first_to_leave(NULL);
+	if (choice != NULL && queue_is_unused(choice))
+		tell_to_leave(choice);
+	return false;
 }
 
 /* Take the right to start the database's writer.  False: not now, or not us. */
@@ -137,7 +169,7 @@ claim_start(Oid database, bool *full)
 	if (queue != NULL && may_start(queue, now))
 	{
 		queue->writer_state = WRITER_NONE;
-		*full = writers_count() >= setting_max_workers;
+		*full = workers_count() >= setting_max_workers;
 		if (*full)
 			ask_another_to_leave(queue);
 		else
@@ -302,7 +334,7 @@ ledger_writer_try_leave(LedgerLeave *leave)
 	return leaves;
 }
 
-/* Take the hold; false when there is a writer to wait for. */
+/* Take the hold; false when there is a worker to wait for. */
 static bool
 keep_out_try(Oid database)
 {
@@ -318,6 +350,7 @@ keep_out_try(Oid database)
 		queue->writer_should_leave = !alone;
 		ledger_wake(queue->writer_process);
 	}
+	alone = !rounds_ask_to_leave(database) && alone;
 	LWLockRelease(ledger_lock);
 	return alone;
 }

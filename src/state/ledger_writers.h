@@ -19,6 +19,12 @@ extern bool ledger_writer_start(Oid database);
 extern bool ledger_writer_is_missing(const LedgerQueue *queue);
 
 /*
+ * For state/rounds, with ledger_lock held: whether there is a place for one more
+ * worker.  If not, a writer that is unused has been asked to leave.
+ */
+extern bool ledger_writers_make_room(void);
+
+/*
  * In the writer: become the database's writer, until ledger_writer_detach or
  * the process's end.  False when there is another.
  */
@@ -50,7 +56,7 @@ extern bool ledger_writer_try_leave(LedgerLeave *leave);
 
 /*
  * Keep workers away from a database while it is dropped, renamed, moved or
- * copied: asks its writer to leave and waits, up to five seconds, until it has.
+ * copied: asks those that are there to leave and waits, up to five seconds, until they have.
  * New calls there wait meanwhile.  Undone by ledger_database_let_in or the
  * process's end.
  */

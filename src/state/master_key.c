@@ -14,8 +14,9 @@
 #include "state/catalog.h"
 #include "utils/builtins.h"
 
-void
-master_key_lock(void)
+/* Order those who might store the first key, until the transaction ends. */
+static void
+lock_install(void)
 {
 	char *query = psprintf("SELECT FROM %s FOR NO KEY UPDATE", extension_table("llm_install"));
 
@@ -61,30 +62,51 @@ master_key_record(void)
 		elog(ERROR, "could not record the master key's fingerprint");
 }
 
-bool
-master_key_prepare(LlmError *error)
+char *
+master_key_needed(void)
 {
 	bool  has_keys;
-	char *recorded;
+	char *recorded = recorded_fingerprint(&has_keys);
 
-	master_key_lock();
-	recorded = recorded_fingerprint(&has_keys);
-	if (!has_keys)
-	{
-		if (!keyring_generate(error))
-			return false;
-		master_key_record();
-		return true;
-	}
-	if (recorded == NULL || keyring_has(recorded))
+	return has_keys ? recorded : NULL;
+}
+
+bool
+master_key_present(const char *needed, LlmError *error)
+{
+	if (keyring_has(needed))
 		return keyring_usable(error);
-
 	if (!keyring_usable(error))
 		return false;
 	error_set(error, ERRCODE_LLM_MASTER_KEY,
 			  "the configured master keys are not those of this database");
-	error_detail(error, "Its keys were sealed with the master key of fingerprint %s.", recorded);
+	error_detail(error, "Its keys were sealed with the master key of fingerprint %s.", needed);
 	return error_hint(error, "Bring that master key back and list it after the new one. If it is lost, "
 							 "delete the rows of llm_provider_keys and user_api_keys, and store the "
 							 "keys again.");
+}
+
+/* With the lock, since two might store the first key at once. */
+static bool
+prepare_first(LlmError *error)
+{
+	bool  has_keys;
+	char *recorded;
+
+	lock_install();
+	recorded = recorded_fingerprint(&has_keys);
+	if (has_keys)
+		return recorded ? master_key_present(recorded, error) : keyring_usable(error);
+	if (!keyring_generate(error))
+		return false;
+	master_key_record();
+	return true;
+}
+
+bool
+master_key_prepare(LlmError *error)
+{
+	char *needed = master_key_needed();
+
+	return needed ? master_key_present(needed, error) : prepare_first(error);
 }

@@ -4,10 +4,10 @@
  *		TABLESPACE, and CREATE DATABASE with the database as template.
  *
  * These statements fail while anybody is connected to the database, and wait no
- * more than five seconds for that; background workers count.  So the writer is
- * asked to leave before, and none is started until the statement has ended,
- * however it ends.  Calls under way in the database keep the writer there, and
- * the statement then fails as it would have because of them.
+ * more than five seconds for that; background workers count.  So the writer, and
+ * the worker that makes rounds, are asked to leave before, and none is started until
+ * the statement has ended, however it ends.  Calls under way in the database keep the
+ * writer there, and the statement then fails as it would have because of them.
  */
 #include "postgres.h"
 

@@ -4,7 +4,9 @@
  *
  * Calls start the writers that they need themselves.  The launcher starts those
  * that nobody waits for: for the files of the last shutdown, and for records
- * whose writer has gone.  It sleeps until somebody sets its latch.
+ * whose writer has gone.  And it has rounds made (rounds.c): at its start, and when
+ * llm_router.key_revalidation_interval changes, in every database, then wherever one
+ * is due.  It sleeps until somebody sets its latch, or the next round is due.
  *
  * At shutdown everybody gets SIGTERM at once and no worker can be started any
  * more.  The launcher stays until no call is open and no writer is left, at the
@@ -12,14 +14,23 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "base/compat.h"
+#include "base/settings.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "state/ledger_spill.h"
 #include "state/ledger_writers.h"
+#include "state/rounds.h"
 #include "storage/ipc.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "workers/database_ddl.h"
 #include "workers/workers.h"
@@ -29,7 +40,7 @@
 #define TOLD_POLL_MS	 50
 #define RESTART_SECONDS	 1
 
-/* 0: no timeout. */
+/* -1: no timeout. */
 static void
 sleep_ms(long timeout)
 {
@@ -38,7 +49,7 @@ sleep_ms(long timeout)
 	if (wait_event == 0)
 		wait_event = compat_wait_event("LlmRouterLauncher");
 	(void) WaitLatch(MyLatch,
-					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout > 0 ? WL_TIMEOUT : 0),
+					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
 					 timeout, wait_event);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
@@ -85,6 +96,71 @@ start_for_files(List *databases)
 		if (ledger_writer_start(lfirst_oid(cell)))
 			databases = foreach_delete_current(databases, cell);
 	return databases;
+}
+
+/* The databases that there are, or the one of that OID. */
+static List *
+find_databases(Oid only)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List		 *databases = NIL;
+	Relation	  pg_database;
+	TableScanDesc scan;
+	HeapTuple	  tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	pg_database = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(pg_database, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (OidIsValid(only) ? row->oid != only : row->datistemplate || !row->datallowconn)
+			continue;
+		MemoryContextSwitchTo(context);
+		databases = lappend_oid(databases, row->oid);
+	}
+	table_endscan(scan);
+	table_close(pg_database, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return databases;
+}
+
+static void
+make_all_due(void)
+{
+	List	 *databases = find_databases(InvalidOid);
+	ListCell *cell;
+
+	foreach (cell, databases)
+		rounds_due(lfirst_oid(cell), GetCurrentTimestamp());
+	list_free(databases);
+}
+
+/* Start the round that is due; returns in how many ms to look again, -1: when woken. */
+static long
+start_round(void)
+{
+	static int last_interval = -1;
+	long	   wait_ms;
+	Oid		   database;
+	List	  *found;
+
+	if (last_interval != setting_key_revalidation_interval)
+		make_all_due();
+	last_interval = setting_key_revalidation_interval;
+	database = rounds_next(&wait_ms);
+	if (!OidIsValid(database))
+		return wait_ms;
+	found = find_databases(database);
+	if (found == NIL)
+		rounds_forget(database);
+	else
+		(void) rounds_start(database);
+	list_free(found);
+	return AGAIN_MS;
 }
 
 static bool
@@ -135,9 +211,13 @@ llm_router_launcher_main(Datum arg)
 	while (!ShutdownRequestPending)
 	{
 		bool again = start_missing();
+		long wait_ms;
 
 		with_files = start_for_files(with_files);
-		sleep_ms(again || with_files != NIL ? AGAIN_MS : 0);
+		wait_ms = start_round();
+		if ((again || with_files != NIL) && (wait_ms < 0 || wait_ms > AGAIN_MS))
+			wait_ms = AGAIN_MS;
+		sleep_ms(wait_ms);
 	}
 	see_off();
 

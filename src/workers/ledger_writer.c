@@ -41,6 +41,7 @@
 #include "utils/timestamp.h"
 #include "workers/key_use.h"
 #include "workers/ledger_batch.h"
+#include "workers/worker.h"
 #include "workers/workers.h"
 
 #define BATCH_MAX			 512
@@ -62,28 +63,6 @@ typedef struct Spill
 
 static Spill		 spill;
 static MemoryContext batch_context; /* reset each turn */
-
-/*
- * Settings under which the ledger's statements run, whatever the database or
- * the role says.  lock_timeout: the deadlock detector cannot see that a caller
- * who holds a lock on the ledger waits for its writer.
- */
-static const char *const fixed_settings[][2] = {
-	{ "lock_timeout", "1s" },
-	{ "statement_timeout", "0" },
-	{ "idle_in_transaction_session_timeout", "0" },
-	{ "default_transaction_read_only", "off" },
-	{ "default_transaction_deferrable", "off" },
-	{ "default_transaction_isolation", "read committed" },
-	{ "session_replication_role", "origin" },
-};
-
-static void
-fix_settings(void)
-{
-	for (int i = 0; i < (int) lengthof(fixed_settings); i++)
-		SetConfigOption(fixed_settings[i][0], fixed_settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-}
 
 static void
 sleep_ms(long timeout)
@@ -505,7 +484,7 @@ llm_router_ledger_writer_main(Datum arg)
 
 	/* Sessions that are there may call after ALLOW_CONNECTIONS false. */
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
-	fix_settings();
+	worker_fix_settings();
 	batch_context = AllocSetContextCreate(TopMemoryContext, "llm_router ledger batch",
 										  ALLOCSET_DEFAULT_SIZES);
 	load_spill(database);

@@ -66,9 +66,10 @@ INSERT INTO llm_provider_keys (provider_id, encrypted_api_key, base_url) VALUES 
 SELECT throws_ok($$ SELECT llm_ask('Hi', model => 'elsewhere/model') $$, 'LR005', NULL, 'a token copied to another provider does not open');
 UPDATE llm_providers SET base_url = 'http://127.0.0.1:3/v1' WHERE name = 'dead';
 SELECT throws_ok($$ SELECT llm_ask('Hi', model => 'dead/model') $$, 'LR005', NULL, 'nor does the key of a repointed provider');
+-- Through a call: llm_keys_reencrypt, whose worker sees what is committed only, is in test/t/550_reencrypt.pl.
 UPDATE llm_provider_keys SET encrypted_api_key = left(encrypted_api_key, 60) || 'AAAA' || substr(encrypted_api_key, 65)
 WHERE provider_id = llm_provider_id('twin');
-SELECT throws_ok($$ SELECT llm_keys_reencrypt() $$, 'LR009', NULL, 'nor an altered token');
+SELECT throws_ok($$ SELECT llm_ask('Hi', model => 'twin/model') $$, 'LR009', NULL, 'nor an altered token');
 
 -- Removing, and who may
 SELECT lives_ok($$ SELECT llm_provider_set_key(p, NULL) FROM unnest(ARRAY['dead', 'twin', 'elsewhere']) AS p $$, 'NULL removes keys');
