@@ -17,24 +17,22 @@ caller_user_id(bool *is_role)
 	return *is_role ? GetUserNameFromId(GetUserId(), false) : pstrdup(setting_user_id);
 }
 
-/* Whether the current role may speak for other users. */
-static bool
-may_set_user(void)
+bool
+caller_may_set_user(const char *where, LlmError *error)
 {
-	return pg_parameter_aclcheck("llm_router.user_id", GetUserId(), ACL_SET) == ACLCHECK_OK;
+	if (pg_parameter_aclcheck("llm_router.user_id", GetUserId(), ACL_SET) == ACLCHECK_OK)
+		return true;
+	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
+			  "%s: role \"%s\" may not speak for other users", where,
+			  GetUserNameFromId(GetUserId(), false));
+	return error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id, as llm_grant(role, 'application') does.");
 }
 
 /* The user that the options name; NULL with an error when they may not. */
 static char *
 named_user(const char *user_id, LlmError *error)
 {
-	if (may_set_user())
-		return pstrdup(user_id);
-	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
-			  "options.router.user_id: role \"%s\" may not speak for other users",
-			  GetUserNameFromId(GetUserId(), false));
-	error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id, as llm_grant(role, 'application') does.");
-	return NULL;
+	return caller_may_set_user("options.router.user_id", error) ? pstrdup(user_id) : NULL;
 }
 
 bool

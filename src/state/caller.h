@@ -26,4 +26,10 @@ extern bool caller_fill(RouteCaller *caller, const RouterOptions *options,
  */
 extern char *caller_user_id(bool *is_role);
 
+/*
+ * Whether the current role may speak for other users, which is to set
+ * llm_router.user_id; false with 42501, which begins with "where".
+ */
+extern bool caller_may_set_user(const char *where, LlmError *error);
+
 #endif /* LLM_ROUTER_CALLER_H */
