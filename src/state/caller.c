@@ -25,7 +25,8 @@ caller_may_set_user(const char *where, LlmError *error)
 	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
 			  "%s: role \"%s\" may not speak for other users", where,
 			  GetUserNameFromId(GetUserId(), false));
-	return error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id, as llm_grant(role, 'application') does.");
+	return error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id,"
+							 " as llm_grant(role, 'application') does.");
 }
 
 /* The user that the options name; NULL with an error when they may not. */
