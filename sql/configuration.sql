@@ -69,6 +69,6 @@ INSERT INTO llm_budgets (scope, period, limit_usd, action) VALUES ('total', 'mon
 INSERT INTO llm_budgets (scope, scope_value, period, limit_usd, warn_at) VALUES ('each_user', 'free', 'day', 1, 80) RETURNING action, enabled;
 
 -- A key in plain text is refused, and not repeated
-INSERT INTO llm_provider_keys VALUES (llm_provider_id('groq'), 'gsk_secret');
+INSERT INTO llm_provider_keys VALUES (llm_provider_id('groq'), 'gsk_secret', 'https://api.groq.com/openai/v1');
 
 ROLLBACK;

@@ -16,6 +16,7 @@
 #include "state/admission.h"
 #include "state/extension.h"
 #include "state/ledger.h"
+#include "state/refused_set.h"
 #include "workers/workers.h"
 
 PG_MODULE_MAGIC;
@@ -33,6 +34,7 @@ _PG_init(void)
 	extension_init();
 	admission_init();
 	ledger_init();
+	refused_set_init();
 	http_init();
 	workers_init();
 }

@@ -57,8 +57,9 @@ COMMENT ON FUNCTION llm_touch() IS 'Trigger function: sets updated_at to the tim
 
 -- One row. CREATE EXTENSION makes it, so the row that a restore loads is always
 -- a second one, and that is how a restore is recognised: see
--- llm_install_restore(). The tables with seed rows refer to it by a foreign key,
--- which makes pg_dump load it before them.
+-- llm_install_restore(). The tables with seed rows, and those whose changes are
+-- audited, refer to it by a foreign key, their own or another's, which makes
+-- pg_dump load it before them.
 CREATE TABLE llm_install (
 	installation	boolean PRIMARY KEY DEFAULT true CHECK (installation),
 	installed_at	timestamptz NOT NULL DEFAULT now(),
@@ -92,6 +93,14 @@ COMMENT ON COLUMN llm_seeds.table_name IS 'The table of the seed row, without it
 COMMENT ON COLUMN llm_seeds.seed_name IS 'The row''s name, made of names only: provider, provider/model_name, tier, level/tier/priority.';
 COMMENT ON COLUMN llm_seeds.content IS 'The columns that the extension wrote, as JSON.';
 
+-- Only from inside: who may restore may as well not audit. Kept by the process,
+-- as a restore is many transactions, so that it ends with the session.
+CREATE FUNCTION llm_restore_session(begins boolean)
+RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'llm_restore_session';
+COMMENT ON FUNCTION llm_restore_session(boolean) IS
+	'Used by llm_install_restore() and llm_audit_change(): whether this session restores a dump; true says that it does from now on.';
+
 -- pg_dump dumps configuration tables whole, since filtering seed rows out would
 -- lose edits and bring deleted rows back. So before the dump's rows arrive the
 -- new installation's own seed rows have to go. They go only if nobody has used
@@ -116,6 +125,7 @@ BEGIN
 		OR EXISTS (SELECT FROM llm_tiers WHERE updated_at <> own_install)
 		OR EXISTS (SELECT FROM llm_routing_rules WHERE updated_at <> own_install)
 		OR EXISTS (SELECT FROM llm_users)
+		OR EXISTS (SELECT FROM llm_budgets)
 		OR EXISTS (SELECT FROM llm_provider_keys)
 		OR EXISTS (SELECT FROM user_api_keys)
 	THEN
@@ -124,6 +134,7 @@ BEGIN
 			HINT = 'Restore into a new database, in which the restore itself creates the extension.';
 	END IF;
 
+	PERFORM llm_restore_session(true);
 	DELETE FROM llm_routing_rules;
 	DELETE FROM llm_models;
 	DELETE FROM llm_providers;

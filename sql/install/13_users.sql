@@ -76,6 +76,7 @@ CREATE TABLE llm_budgets (
 	enabled			boolean NOT NULL DEFAULT true,
 	created_at		timestamptz NOT NULL DEFAULT now(),
 	updated_at		timestamptz NOT NULL DEFAULT now(),
+	installation	boolean NOT NULL DEFAULT true REFERENCES llm_install,
 
 	CONSTRAINT scope_is_known
 		CHECK (llm_require(scope IN ('total', 'tier', 'user', 'each_user', 'power_level'),
@@ -120,6 +121,7 @@ COMMENT ON COLUMN llm_budgets.warn_at IS 'Percentage of the limit at which to wa
 COMMENT ON COLUMN llm_budgets.enabled IS 'Whether the budget is applied.';
 COMMENT ON COLUMN llm_budgets.created_at IS 'When the row was made.';
 COMMENT ON COLUMN llm_budgets.updated_at IS 'When the row was last changed.';
+COMMENT ON COLUMN llm_budgets.installation IS 'Orders a restore: llm_install is loaded first.';
 
 CREATE TRIGGER llm_budgets_touch BEFORE UPDATE ON llm_budgets
 	FOR EACH ROW EXECUTE FUNCTION llm_touch();

@@ -12,7 +12,7 @@ CREATE TABLE llm_audit_logs (
 CREATE INDEX llm_audit_logs_created_at_idx ON llm_audit_logs (created_at);
 CREATE INDEX llm_audit_logs_user_id_created_at_idx ON llm_audit_logs (user_id, created_at);
 CREATE INDEX llm_audit_logs_action_created_at_idx ON llm_audit_logs (action, created_at);
-COMMENT ON TABLE llm_audit_logs IS 'Who did what to keys and access. Never holds a key.';
+COMMENT ON TABLE llm_audit_logs IS 'Who did what to keys, configuration and access, and what was refused. Append-only; never holds a key or a prompt.';
 COMMENT ON COLUMN llm_audit_logs.id IS 'Number of the entry.';
 COMMENT ON COLUMN llm_audit_logs.actor IS 'The role that acted.';
 COMMENT ON COLUMN llm_audit_logs.user_id IS 'The user for whom it acted, if any.';

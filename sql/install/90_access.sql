@@ -77,6 +77,7 @@ BEGIN ATOMIC
 			FROM pg_extension e WHERE e.extname = 'llm_router')
 		|| CASE access WHEN 'application' THEN ARRAY[format('GRANT SET ON PARAMETER llm_router.user_id TO %s', role)] END)
 	FROM llm_access_privileges(access) AS p;
+	SELECT llm_audit_write('access.grant', role::text, jsonb_build_object('access', access));
 END;
 COMMENT ON FUNCTION llm_grant(regrole, text) IS
 	'Gives a role access: user (chat, own keys, own usage), application (user, and speaking for users through llm_router.user_id) or administrator (configuration, platform keys, all usage). For superusers.';
@@ -89,6 +90,7 @@ BEGIN ATOMIC
 		array_agg(format('REVOKE %s ON %s FROM %s', p.privileges, p.object, role))
 		|| CASE access WHEN 'application' THEN ARRAY[format('REVOKE SET ON PARAMETER llm_router.user_id FROM %s', role)] END)
 	FROM llm_access_privileges(access) AS p;
+	SELECT llm_audit_write('access.revoke', role::text, jsonb_build_object('access', access));
 END;
 COMMENT ON FUNCTION llm_revoke(regrole, text) IS
 	'Takes back what llm_grant gave, except USAGE of the schema. Another kind of access that shares some of it has to be granted again. For superusers.';

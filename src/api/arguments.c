@@ -25,6 +25,12 @@ argument_string(FunctionCallInfo fcinfo, int number)
 	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
+bool
+argument_bool(FunctionCallInfo fcinfo, int number, bool otherwise)
+{
+	return PG_ARGISNULL(number) ? otherwise : PG_GETARG_BOOL(number);
+}
+
 Jsonb *
 argument_jsonb(FunctionCallInfo fcinfo, int number)
 {

@@ -16,6 +16,9 @@ extern void argument_require_preloaded(void);
 /* An argument of type text as a palloc'd C string, or NULL. */
 extern char *argument_string(FunctionCallInfo fcinfo, int number);
 
+/* An argument of type boolean; otherwise for NULL. */
+extern bool argument_bool(FunctionCallInfo fcinfo, int number, bool otherwise);
+
 /* An argument of type jsonb, or NULL. */
 extern Jsonb *argument_jsonb(FunctionCallInfo fcinfo, int number);
 

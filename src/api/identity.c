@@ -41,7 +41,7 @@ llm_set_user(PG_FUNCTION_ARGS)
 	LlmError error = { 0 };
 
 	argument_require_preloaded();
-	if (!caller_may_set_user("llm_set_user", &error))
+	if (!caller_may_act_for(user_id, "llm_set_user", &error))
 		error_throw(&error);
 	/* PGC_SUSET, because the privilege was checked just now. */
 	(void) set_config_option("llm_router.user_id", user_id ? user_id : "", PGC_SUSET,

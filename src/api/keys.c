@@ -1,6 +1,6 @@
 /*
  * keys.c
- *		llm_provider_set_key and llm_keys_reencrypt.
+ *		The platform's keys: llm_provider_set_key and llm_provider_confirm_keys.
  *
  * Whoever has EXECUTE may store a key, and nobody may read one, so the tables
  * are reached as the extension's owner.  A key is in no error and no log; copies
@@ -9,22 +9,21 @@
 #include "base/compat.h"
 
 #include "api/arguments.h"
+#include "api/key_arguments.h"
 #include "base/errors.h"
 #include "engine/key_check.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "secrets/credential.h"
+#include "state/audit.h"
 #include "state/catalog.h"
 #include "state/master_key.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(llm_provider_set_key);
-PG_FUNCTION_INFO_V1(llm_keys_reencrypt);
-
-#define REENCRYPT_BATCH 100 /* rows fetched at once */
+PG_FUNCTION_INFO_V1(llm_provider_confirm_keys);
 
 /* Run a statement that returns no rows, as a plan of its own. */
 static uint64
@@ -37,55 +36,15 @@ execute(const char *query, int nargs, Oid *types, Datum *values, const char *nul
 	return SPI_processed;
 }
 
-/* Who did what to the keys; actor is the role that called, object may be NULL. */
-static void
-audit(const char *actor, const char *action, const char *object)
-{
-	Oid	  types[] = { TEXTOID, TEXTOID, TEXTOID };
-	Datum values[] = {
-		CStringGetTextDatum(actor),
-		CStringGetTextDatum(action),
-		object ? CStringGetTextDatum(object) : (Datum) 0,
-	};
-
-	execute(psprintf("INSERT INTO %s (actor, action, object) VALUES ($1, $2, $3)",
-					 extension_table("llm_audit_logs")),
-			3, types, values, object ? "   " : "  n");
-}
-
-static const CatalogProvider *
-find_provider(const Catalog *catalog, const char *name)
-{
-	const CatalogProvider *provider = catalog_provider(catalog, name);
-	const char			 **names;
-	const char			  *nearest;
-
-	if (provider != NULL)
-		return provider;
-	names = palloc_array(const char *, Max(catalog->nproviders, 1));
-	for (int i = 0; i < catalog->nproviders; i++)
-		names[i] = catalog->providers[i].name;
-	nearest = error_nearest(name, names, catalog->nproviders);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown provider \"%s\"", error_shown_name(name)),
-			 nearest ? errhint("Did you mean \"%s\"?", nearest)
-					 : errhint("SELECT name FROM llm_providers lists them.")));
-}
-
 /* Ask the provider; raises LR005 when it refuses the key. */
 static void
-validate_key(const CatalogProvider *provider, const char *api_key)
+validate_platform_key(const CatalogProvider *provider, const char *api_key)
 {
 	KeyCheck check;
 
 	key_check(provider, api_key, &check);
 	if (check.verdict == KEY_REFUSED)
-		ereport(ERROR,
-				(errcode(ERRCODE_LLM_KEY),
-				 errmsg("provider \"%s\" refused the key", provider->name),
-				 errdetail_internal("%s", check.message),
-				 errhint("Nothing was stored. Look in the provider's console whether the key is active.")));
+		key_argument_refused(provider, &check, NULL);
 	if (check.verdict == KEY_UNKNOWN)
 		ereport(WARNING,
 				(errmsg("the key of provider \"%s\" is stored without a check", provider->name),
@@ -136,28 +95,14 @@ change_platform_key(const CatalogProvider *provider, const char *api_key)
 		store_platform_key(provider, api_key);
 	else
 		delete_platform_key(provider);
-	audit(actor, api_key ? "provider.key.set" : "provider.key.delete", provider->name);
+	audit_write(&(AuditEntry){
+		.actor = actor,
+		.action = api_key ? "provider.key.set" : "provider.key.delete",
+		.object = provider->name,
+	});
 	SPI_finish();
 	owner_leave(&guard);
 	credential_forget();
-}
-
-/* Check a key's form, ask the provider if wanted, and store it. */
-static void
-set_platform_key(const CatalogProvider *provider, const char *api_key, bool validate)
-{
-	LlmError error = { 0 };
-
-	if (!credential_valid(api_key, &error))
-		error_throw(&error);
-	if (provider->endpoint.auth_type == AUTH_NONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("provider \"%s\" takes no key", provider->name),
-				 errhint("Its auth_type in llm_providers is none.")));
-	if (validate)
-		validate_key(provider, api_key);
-	change_platform_key(provider, api_key);
 }
 
 /*
@@ -171,140 +116,149 @@ set_platform_key(const CatalogProvider *provider, const char *api_key, bool vali
 Datum
 llm_provider_set_key(PG_FUNCTION_ARGS)
 {
-	const Catalog *catalog;
-	char		  *api_key;
+	KeyArguments arguments = { 0 };
 
 	argument_require_preloaded();
 	PreventCommandIfReadOnly("llm_provider_set_key()");
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the provider is NULL"),
-				 errhint("Give its name, such as 'openai'.")));
-	api_key = argument_string(fcinfo, 1);
-	catalog = catalog_get();
-	catalog_pin(catalog);
 	PG_TRY();
 	{
-		const CatalogProvider *provider = find_provider(catalog, argument_string(fcinfo, 0));
-
-		if (api_key == NULL)
-			change_platform_key(provider, NULL);
+		key_arguments_read(fcinfo, 1, argument_string(fcinfo, 0), &arguments);
+		if (arguments.api_key == NULL)
+			change_platform_key(arguments.provider, NULL);
 		else
-			set_platform_key(provider, api_key, PG_ARGISNULL(2) || PG_GETARG_BOOL(2));
+		{
+			key_argument_check(&arguments);
+			if (argument_bool(fcinfo, 2, true))
+				validate_platform_key(arguments.provider, arguments.api_key);
+			change_platform_key(arguments.provider, arguments.api_key);
+		}
 	}
 	PG_FINALLY();
 	{
-		if (api_key)
-			explicit_bzero(api_key, strlen(api_key));
-		catalog_unpin(catalog);
+		key_arguments_wipe(&arguments);
 	}
 	PG_END_TRY();
 	PG_RETURN_VOID();
 }
 
-/* Seal one row's token again; true when it was changed. */
-static bool
-reencrypt_row(const char *table, const char *id_column, const char *id, const char *token)
+/* A stored key for another address of its provider. */
+typedef struct StrayKey
+{
+	const char *table;
+	const char *id_column;
+	char	   *id;
+	char	   *user_id; /* NULL: the platform's */
+	char	   *token;
+	char	   *base_url;
+} StrayKey;
+
+static void
+move_key(const StrayKey *key, const CatalogProvider *provider)
 {
 	LlmError error = { 0 };
-	char	*new_token;
-	bool	 changed;
-	Oid		 types[] = { TEXTOID, TEXTOID };
-	Datum	 values[2];
+	char	*origin = provider_origin(key->base_url);
+	char	*token = key->token;
+	Oid		 types[] = { TEXTOID, TEXTOID, TEXTOID };
+	Datum	 values[3];
 
-	if (!credential_reseal(token, &new_token, &changed, &error))
+	if (strcmp(origin, provider->origin) != 0 &&
+		!credential_move(key->token, key->user_id, origin, provider->origin, &token, &error))
 	{
-		error_detail(&error, "The key with %s %s of %s cannot be opened; no key was changed.",
-					 id_column, id, table);
+		error_detail(&error, "The key with %s %s of %s cannot be moved; none was.", key->id_column,
+					 key->id, key->table);
 		error_throw(&error);
 	}
-	if (!changed)
-		return false;
-	values[0] = CStringGetTextDatum(new_token);
-	values[1] = CStringGetTextDatum(id);
-	execute(psprintf("UPDATE %s SET encrypted_api_key = $1 WHERE %s = $2::bigint",
-					 extension_table(table), id_column),
-			2, types, values, NULL);
-	return true;
+	values[0] = CStringGetTextDatum(token);
+	values[1] = CStringGetTextDatum(provider->endpoint.base_url);
+	values[2] = CStringGetTextDatum(key->id);
+	execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url) = ($1, $2) WHERE %s = $3::bigint",
+					 extension_table(key->table), key->id_column),
+			3, types, values, NULL);
 }
 
-/* What a run over the stored keys found and did. */
-typedef struct ReencryptCount
+/* Move a table's keys to the provider's address; returns how many. */
+static int64
+move_keys(const CatalogProvider *provider, const char *table, const char *id_column,
+		  const char *user_column)
 {
-	int64 keys;
-	int64 changed;
-} ReencryptCount;
+	Oid			   types[] = { INT4OID, TEXTOID };
+	Datum		   values[2];
+	char		  *query;
+	int64		   nkeys;
+	SPITupleTable *found;
 
-/*
- * Seal all tokens of a table again, a batch in memory at a time.
- */
-static void
-reencrypt_table(const char *table, const char *id_column, ReencryptCount *count)
-{
-	char		 *query = psprintf("SELECT %s, encrypted_api_key FROM %s ORDER BY %s FOR NO KEY UPDATE",
-								   id_column, extension_table(table), id_column);
-	Portal		  portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, false, 0);
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
-													  "llm_router re-encryption", ALLOCSET_DEFAULT_SIZES);
-
-	for (;;)
+	values[0] = Int32GetDatum(provider->id);
+	values[1] = CStringGetTextDatum(provider->endpoint.base_url);
+	query = psprintf("SELECT %s::text, %s, encrypted_api_key, base_url FROM %s"
+					 " WHERE provider_id = $1 AND base_url <> $2 ORDER BY %s FOR UPDATE",
+					 id_column, user_column, extension_table(table), id_column);
+	nkeys = execute(query, 2, types, values, NULL);
+	found = SPI_tuptable;
+	for (int64 i = 0; i < nkeys; i++)
 	{
-		SPITupleTable *rows;
-		uint64		   nrows;
+		HeapTuple	   row = found->vals[i];
+		const StrayKey key = {
+			.table = table,
+			.id_column = id_column,
+			.id = SPI_getvalue(row, found->tupdesc, 1),
+			.user_id = SPI_getvalue(row, found->tupdesc, 2),
+			.token = SPI_getvalue(row, found->tupdesc, 3),
+			.base_url = SPI_getvalue(row, found->tupdesc, 4),
+		};
 
-		SPI_cursor_fetch(portal, true, REENCRYPT_BATCH);
-		rows = SPI_tuptable;
-		nrows = SPI_processed;
-		if (nrows == 0)
-			break;
-		for (uint64 i = 0; i < nrows; i++)
-		{
-			MemoryContext outer = MemoryContextSwitchTo(row_context);
-
-			CHECK_FOR_INTERRUPTS();
-			count->keys++;
-			if (reencrypt_row(table, id_column,
-							  SPI_getvalue(rows->vals[i], rows->tupdesc, 1),
-							  SPI_getvalue(rows->vals[i], rows->tupdesc, 2)))
-				count->changed++;
-			MemoryContextSwitchTo(outer);
-			MemoryContextReset(row_context);
-		}
-		SPI_freetuptable(rows);
+		CHECK_FOR_INTERRUPTS();
+		move_key(&key, provider);
 	}
-	SPI_cursor_close(portal);
-	MemoryContextDelete(row_context);
+	return nkeys;
 }
 
-/*
- * llm_keys_reencrypt() RETURNS bigint
- *
- * How many stored keys, of the platform and of users, were sealed again with the
- * first master key.  One transaction: LR009 when one of them cannot be opened,
- * and nothing is changed.
- */
-Datum
-llm_keys_reencrypt(PG_FUNCTION_ARGS)
+static int64
+confirm_keys(const CatalogProvider *provider)
 {
-	char		  *actor;
-	ReencryptCount count = { 0 };
-	OwnerGuard	   guard;
+	char	  *actor = GetUserNameFromId(GetUserId(), false);
+	OwnerGuard guard;
+	int64	   nkeys;
 
-	argument_require_preloaded();
-	PreventCommandIfReadOnly("llm_keys_reencrypt()");
-	actor = GetUserNameFromId(GetUserId(), false);
 	owner_enter(&guard);
 	SPI_connect();
-	master_key_lock();
-	reencrypt_table("llm_provider_keys", "provider_id", &count);
-	reencrypt_table("user_api_keys", "id", &count);
-	if (count.keys > 0)
-		master_key_record();
-	if (count.changed > 0)
-		audit(actor, "keys.reencrypt", NULL);
+	nkeys = move_keys(provider, "llm_provider_keys", "provider_id", "NULL::text") +
+			move_keys(provider, "user_api_keys", "id", "user_id");
+	audit_write(&(AuditEntry){
+		.actor = actor,
+		.action = "provider.keys.confirm",
+		.object = provider->name,
+		.detail = psprintf("{\"keys\": %lld}", (long long) nkeys),
+	});
 	SPI_finish();
 	owner_leave(&guard);
 	credential_forget();
-	PG_RETURN_INT64(count.changed);
+	return nkeys;
+}
+
+/*
+ * llm_provider_confirm_keys(provider text) RETURNS bigint
+ *
+ * Has the keys that were stored for an earlier base_url of the provider used at
+ * its present one; returns how many.  One transaction: LR009 when one of them
+ * cannot be opened, and none is moved.
+ */
+Datum
+llm_provider_confirm_keys(PG_FUNCTION_ARGS)
+{
+	KeyArguments   arguments = { 0 };
+	volatile int64 nkeys = 0;
+
+	argument_require_preloaded();
+	PreventCommandIfReadOnly("llm_provider_confirm_keys()");
+	PG_TRY();
+	{
+		key_arguments_read(fcinfo, -1, argument_string(fcinfo, 0), &arguments);
+		nkeys = confirm_keys(arguments.provider);
+	}
+	PG_FINALLY();
+	{
+		key_arguments_wipe(&arguments);
+	}
+	PG_END_TRY();
+	PG_RETURN_INT64(nkeys);
 }

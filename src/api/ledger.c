@@ -38,6 +38,22 @@ typedef struct Status
 	int			n;
 } Status;
 
+/* When the first of all queued records was queued; 0: none is. */
+static TimestampTz
+oldest_queued(const LedgerQueue *queue)
+{
+	TimestampTz oldest = 0;
+
+	for (int kind = 0; kind < LEDGER_KIND_COUNT; kind++)
+	{
+		int32 head = queue->lists[kind].head;
+
+		if (head != LEDGER_NONE && (oldest == 0 || ledger_record(head)->queued_at < oldest))
+			oldest = ledger_record(head)->queued_at;
+	}
+	return oldest;
+}
+
 static void
 read_status(Status *status)
 {
@@ -52,8 +68,7 @@ read_status(Status *status)
 		if (!OidIsValid(queue->database))
 			continue;
 		status->queues[status->n] = *queue;
-		if (queue->length > 0)
-			status->oldest[status->n] = ledger_record(queue->head)->queued_at;
+		status->oldest[status->n] = oldest_queued(queue);
 		status->n++;
 	}
 	LWLockRelease(ledger_lock);
@@ -90,7 +105,7 @@ put_status(ReturnSetInfo *result, const Status *status, int i)
 	nulls[2] = queue->writer_pid == 0;
 	values[3] = CStringGetTextDatum(writer_state_name(queue->writer_state));
 	values[4] = Int32GetDatum(queue->open);
-	values[5] = Int32GetDatum(queue->length);
+	values[5] = Int32GetDatum(ledger_queue_length(queue));
 	values[6] = TimestampTzGetDatum(status->oldest[i]);
 	nulls[6] = status->oldest[i] == 0;
 	values[7] = Int64GetDatum(queue->committed);

@@ -41,6 +41,7 @@ int	  setting_ledger_size;
 int	  setting_max_workers;
 int	  setting_worker_idle_timeout;
 int	  setting_usage_retention;
+int	  setting_audit_retention;
 
 /* The longest user name that the ledger and the key table take, in bytes. */
 #define MAX_USER_ID_BYTES 255
@@ -217,6 +218,10 @@ static const IntegerSetting integer_settings[] = {
 	  "Days that llm_usage_logs keeps; older partitions are dropped.",
 	  "0: for ever.",
 	  &setting_usage_retention, 0, 0, 36500, PGC_SIGHUP, 0 },
+	{ "llm_router.audit_retention",
+	  "Days that llm_audit_logs keeps; older entries are deleted.",
+	  "0: for ever.",
+	  &setting_audit_retention, 0, 0, 36500, PGC_SIGHUP, 0 },
 };
 
 void

@@ -59,6 +59,7 @@ extern int	setting_ledger_size;		 /* kB of shared memory */
 extern int	setting_max_workers;
 extern int	setting_worker_idle_timeout; /* ms */
 extern int	setting_usage_retention;	 /* days; 0: for ever */
+extern int	setting_audit_retention;	 /* days; 0: for ever */
 
 /* Define them all.  Called once by _PG_init. */
 extern void settings_init(void);

@@ -310,7 +310,7 @@ params_read_router(JsonbContainer *router, RouterOptions *options)
 	int						   choice;
 
 	memset(options, 0, sizeof(*options));
-	options->byok = BYOK_PREFER;
+	options->byok = BYOK_UNSET;
 	options->fallback_scope = FALLBACK_UNSET;
 	if (router == NULL)
 		return;

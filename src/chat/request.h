@@ -11,6 +11,7 @@
 
 typedef enum ByokMode
 {
+	BYOK_UNSET,	 /* the user's default decides */
 	BYOK_PREFER, /* user keys first, platform keys after */
 	BYOK_ONLY,
 	BYOK_NEVER

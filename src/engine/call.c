@@ -35,9 +35,11 @@
 #include "net/http.h"
 #include "routing/retry.h"
 #include "state/admission.h"
+#include "state/audit.h"
 #include "state/caller.h"
 #include "state/catalog.h"
 #include "storage/ipc.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -288,7 +290,8 @@ call_succeed(Call *call)
 static void
 call_give_up(Call *call)
 {
-	LlmError *error = &call->error;
+	LlmError		*error = &call->error;
+	const PlanEntry *entry = current_entry(call);
 
 	attempt_settle(call, call->handed_out ? LEDGER_PARTIAL : LEDGER_ERROR, true);
 
@@ -299,12 +302,44 @@ call_give_up(Call *call)
 		if (call->key_error.hint)
 			error_hint(error, "%s", call->key_error.hint);
 	}
+	else if (error->sqlstate == ERRCODE_LLM_KEY && entry->user_key)
+		error_hint(error, "Replace your key: SELECT llm_key_update(%lld, '…');",
+				   (long long) entry->user_key->id);
 	else if (error->sqlstate == ERRCODE_LLM_KEY)
 		error_hint(error, "Store a valid key: SELECT llm_provider_set_key('%s', '…');",
-				   current_entry(call)->model->provider->name);
+				   entry->model->provider->name);
 	if (call->handed_out)
 		error_hint(error, "A part of the answer was delivered before; no other attempt follows then.");
 	call_await_commit(call);
+}
+
+/*
+ * The provider refused the user's key: it is not used again until the provider
+ * accepts it.  403 may mean only that it may not do this.
+ */
+static void
+mark_refused_key(const Call *call)
+{
+	const PlanEntry *entry = current_entry(call);
+	const UserKey	*key = entry->user_key;
+	StringInfoData	 detail;
+
+	if (key == NULL || call->reply.outcome != OUTCOME_BAD_KEY || call->http_status == 403)
+		return;
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "{\"key_id\": %lld, \"refusal\": ", (long long) key->id);
+	escape_json(&detail, psprintf("HTTP status %d%s%s", call->http_status,
+								  call->reply.message ? ": " : "",
+								  call->reply.message ? call->reply.message : ""));
+	appendStringInfoChar(&detail, '}');
+	audit_note_key_refused(key->id, key->token,
+						   &(AuditEntry){
+							   .actor = call->role_name,
+							   .user_id = call->user_id,
+							   .action = "byok.key.refused",
+							   .object = entry->model->provider->name,
+							   .detail = detail.data,
+						   });
 }
 
 /* An attempt has ended, or could not be sent: what now? */
@@ -325,6 +360,8 @@ attempt_finish(Call *call)
 		MemoryContextSwitchTo(previous);
 		return;
 	}
+
+	mark_refused_key(call);
 
 	/* What it said so far is the answer's beginning, or nobody's. */
 	if (!call->handed_out)

@@ -57,12 +57,15 @@ attempt_refused(Call *call, Outcome outcome, const char *message)
 	call->reply.message = pstrdup(message);
 }
 
-/* The key of the current candidate, or NULL with the error. */
-static const char *
+/* The key of the current candidate, to be wiped, or NULL with the error. */
+static char *
 current_key(Call *call, LlmError *error)
 {
-	const CatalogProvider *provider = current_entry(call)->model->provider;
+	const PlanEntry		  *entry = current_entry(call);
+	const CatalogProvider *provider = entry->model->provider;
 
+	if (entry->user_key)
+		return credential_open(entry->user_key->token, call->user_id, provider->origin, error);
 	return credential_open(provider->encrypted_key, NULL, provider->origin, error);
 }
 
@@ -70,9 +73,9 @@ current_key(Call *call, LlmError *error)
 static bool
 attempt_authorize(Call *call, WireRequest *wire)
 {
-	AuthType	auth_type = current_entry(call)->model->provider->endpoint.auth_type;
-	LlmError	error = { 0 };
-	const char *key;
+	AuthType auth_type = current_entry(call)->model->provider->endpoint.auth_type;
+	LlmError error = { 0 };
+	char	*key;
 
 	if (auth_type == AUTH_NONE || wire->keyless)
 		return true;
@@ -84,6 +87,7 @@ attempt_authorize(Call *call, WireRequest *wire)
 		return false;
 	}
 	wire_request_authorize(wire, auth_type, key);
+	credential_wipe(key);
 	return true;
 }
 
@@ -148,6 +152,7 @@ attempt_note_in_ledger(Call *call)
 			  .provider = model->provider->name,
 			  .model = model->name,
 			  .used_byok = entry->used_byok,
+			  .user_key_id = entry->user_key ? entry->user_key->id : 0,
 			  .prices = prices_for_prompt(&model->prices, call->request->input_tokens),
 			  .estimated_cost = entry->estimated_cost,
 			  .started_at = GetCurrentTimestamp(),
@@ -348,9 +353,9 @@ outcome_of_failure(HttpFailure failure)
 static void
 hide_key(Call *call)
 {
-	char	  **words[] = { &call->reply.message, &call->reply.code };
-	LlmError	error = { 0 };
-	const char *key;
+	char   **words[] = { &call->reply.message, &call->reply.code };
+	LlmError error = { 0 };
+	char	*key;
 
 	if ((call->reply.message == NULL && call->reply.code == NULL) ||
 		current_entry(call)->model->provider->endpoint.auth_type == AUTH_NONE)
@@ -363,6 +368,7 @@ hide_key(Call *call)
 		else if (*words[i])
 			redact_secret(*words[i], key);
 	}
+	credential_wipe(key);
 }
 
 /* What a cut would leave to pay for. */

@@ -25,6 +25,7 @@
 #include "base/compat.h"
 #include "libpq/libpq.h"
 #include "miscadmin.h"
+#include "net/curl_memory.h"
 #include "portability/instr_time.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
@@ -204,7 +205,7 @@ create_multi(void)
 	CURLM *fresh_multi;
 
 	/* Here, not in the postmaster: a forked library state is nobody's. */
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+	if (!curl_memory_init())
 		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR), errmsg("could not initialize libcurl")));
 
 	if (!share && (share = curl_share_init()) != NULL)

@@ -40,7 +40,7 @@ typedef struct CatalogProvider
 	const char		*format_name;
 	ProviderEndpoint endpoint;
 	const char		*origin;		/* provider_origin(base_url) */
-	const char		*encrypted_key; /* the platform key's token, or NULL */
+	const char		*encrypted_key; /* the platform key's token; NULL: none, or for another base_url */
 } CatalogProvider;
 
 typedef struct CatalogModel

@@ -32,7 +32,9 @@ typedef struct Planner
 	const ChatRequest *request;
 	const RouteCaller *caller;
 	const CatalogTier *tier;
-	uint8			  *placed; /* by place in catalog->models */
+	ByokMode		   byok;
+	const UserKey	 **user_keys; /* by place in catalog->providers; NULL: none */
+	uint8			  *placed;	  /* by place in catalog->models */
 	RoutePlan		  *plan;
 	PlanEntry		  *excluded; /* moved behind the eligible ones at the end */
 	int				   nexcluded;
@@ -50,11 +52,10 @@ typedef struct NamedModels
  * ------------------------------------------------------------------------
  */
 
-static bool
-has_user_key(const Planner *planner, const CatalogProvider *provider)
+static const UserKey *
+user_key_of(const Planner *planner, const CatalogProvider *provider)
 {
-	return bms_is_member((int) (provider - planner->catalog->providers),
-						 planner->caller->user_key_providers);
+	return planner->user_keys[provider - planner->catalog->providers];
 }
 
 static bool
@@ -120,7 +121,7 @@ estimate_cost(const CatalogModel *model, const ChatRequest *request)
 
 static void
 add_entry(Planner *planner, const CatalogModel *model, PlanReason reason, int rule,
-		  bool used_byok)
+		  const UserKey *user_key)
 {
 	bool	   eligible = reason < EXCLUDED_PROVIDER_DISABLED;
 	PlanEntry *entry = eligible ? &planner->plan->entries[planner->plan->neligible++]
@@ -129,7 +130,8 @@ add_entry(Planner *planner, const CatalogModel *model, PlanReason reason, int ru
 	entry->model = model;
 	entry->reason = reason;
 	entry->rule = rule;
-	entry->used_byok = used_byok;
+	entry->used_byok = user_key != NULL;
+	entry->user_key = user_key;
 	entry->eligible = eligible;
 	entry->estimated_cost = estimate_cost(model, planner->request);
 }
@@ -139,12 +141,13 @@ static void
 place_with_user_key(Planner *planner, const CatalogModel *model, PlanReason place,
 					int rule)
 {
-	uint8 *placed = &planner->placed[model - planner->catalog->models];
+	uint8		  *placed = &planner->placed[model - planner->catalog->models];
+	const UserKey *user_key = user_key_of(planner, model->provider);
 
-	if ((*placed & PLACED_USER_KEY) || !has_user_key(planner, model->provider))
+	if ((*placed & PLACED_USER_KEY) || user_key == NULL)
 		return;
 	*placed |= PLACED_USER_KEY;
-	add_entry(planner, model, model_reason(planner, model, place), rule, true);
+	add_entry(planner, model, model_reason(planner, model, place), rule, user_key);
 }
 
 /*
@@ -161,14 +164,14 @@ place_with_platform_key(Planner *planner, const CatalogModel *model, PlanReason 
 	if (*placed & PLACED_PLATFORM_KEY)
 		return;
 	reason = model_reason(planner, model, place);
-	if (reason == place && planner->request->router.byok == BYOK_ONLY)
+	if (reason == place && planner->byok == BYOK_ONLY)
 		reason = EXCLUDED_NOT_USER_KEY;
 	else if (reason == place && !has_platform_key(model->provider))
 		reason = EXCLUDED_NO_KEY;
 	if (reason != place && (*placed & PLACED_USER_KEY))
 		return;
 	*placed |= PLACED_PLATFORM_KEY;
-	add_entry(planner, model, reason, rule, false);
+	add_entry(planner, model, reason, rule, NULL);
 }
 
 typedef void (*PlaceModel)(Planner *planner, const CatalogModel *model,
@@ -212,8 +215,7 @@ walk_level(Planner *planner, PowerLevel level, PlaceModel place, PlanReason reas
 static bool
 uses_user_keys(const Planner *planner)
 {
-	return planner->request->router.byok != BYOK_NEVER &&
-		   !bms_is_empty(planner->caller->user_key_providers);
+	return planner->byok != BYOK_NEVER && planner->caller->nuser_keys > 0;
 }
 
 static void
@@ -356,6 +358,33 @@ choose_level(const Planner *planner, const char *asked, PowerLevel *level,
  * ------------------------------------------------------------------------
  */
 
+/*
+ * The user's key for each provider.  Not one that was stored for another address
+ * of the provider: whoever may change base_url must not have users' keys sent
+ * there.
+ */
+static const UserKey **
+index_user_keys(const Catalog *catalog, const RouteCaller *caller)
+{
+	const UserKey **keys = palloc0(sizeof(UserKey *) * Max(catalog->nproviders, 1));
+
+	for (int i = 0; i < caller->nuser_keys; i++)
+	{
+		const UserKey *key = &caller->user_keys[i];
+
+		for (int place = 0; place < catalog->nproviders; place++)
+		{
+			const CatalogProvider *provider = &catalog->providers[place];
+
+			if (provider->id == key->provider_id && keys[place] == NULL &&
+				provider->endpoint.auth_type != AUTH_NONE &&
+				strcmp(provider->endpoint.base_url, key->base_url) == 0)
+				keys[place] = key;
+		}
+	}
+	return keys;
+}
+
 static Planner
 planner_create(const Catalog *catalog, const ChatRequest *request,
 			   const RouteCaller *caller, const CatalogTier *tier, RoutePlan *plan)
@@ -367,6 +396,8 @@ planner_create(const Catalog *catalog, const ChatRequest *request,
 		.request = request,
 		.caller = caller,
 		.tier = tier,
+		.byok = request->router.byok != BYOK_UNSET ? request->router.byok : caller->byok,
+		.user_keys = index_user_keys(catalog, caller),
 		.plan = plan,
 	};
 
@@ -389,6 +420,7 @@ planner_finish(Planner *planner)
 		   sizeof(PlanEntry) * planner->nexcluded);
 	plan->nentries = plan->neligible + planner->nexcluded;
 	pfree(planner->excluded);
+	pfree(planner->user_keys);
 	pfree(planner->placed);
 }
 

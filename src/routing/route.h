@@ -10,20 +10,29 @@
 
 #include "base/errors.h"
 #include "chat/request.h"
-#include "nodes/bitmapset.h"
 #include "routing/catalog.h"
+
+/* A key that the user brought, which may be used now. */
+typedef struct UserKey
+{
+	int64		id;
+	int32		provider_id;
+	const char *token;	  /* sealed for the user and the provider's origin */
+	const char *base_url; /* for which it was stored: used while the provider's is the same */
+} UserKey;
 
 /* Who asks, and the settings that bear on the plan. */
 typedef struct RouteCaller
 {
-	const char		*user_id; /* for messages */
-	const char		*tier;
-	const char		*user_default_level;	/* of llm_users, or NULL */
-	const char		*setting_default_level; /* llm_router.default_power_level */
-	FallbackScope	 fallback_scope;		/* llm_router.fallback_scope */
-	const Bitmapset *user_key_providers;	/* places in catalog->providers for which
-										  * the user has an active key */
-	DateADT			 today;
+	const char	  *user_id; /* for messages */
+	const char	  *tier;
+	const char	  *user_default_level;	  /* of llm_users, or NULL */
+	const char	  *setting_default_level; /* llm_router.default_power_level */
+	FallbackScope  fallback_scope;		  /* llm_router.fallback_scope */
+	ByokMode	   byok;				  /* where the request does not say; never BYOK_UNSET */
+	const UserKey *user_keys;			  /* of several for a provider the first one counts */
+	int			   nuser_keys;
+	DateADT		   today;
 } RouteCaller;
 
 /*
@@ -58,6 +67,7 @@ typedef struct PlanEntry
 	PlanReason			reason;
 	int					rule; /* priority of the rule that names it; 0: none does */
 	bool				used_byok;
+	const UserKey	   *user_key; /* with used_byok; else NULL */
 	bool				eligible;
 
 	/*

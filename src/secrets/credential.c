@@ -15,36 +15,49 @@
  * of the token's end.  That is its HMAC, so the places are evenly used; a
  * collision costs another decryption, some microseconds.  The warm path makes no
  * system call but reading the clock.
+ *
+ * Expired keys are wiped by a timer, so that a session which goes idle does not
+ * keep them.  It runs in a signal handler, which may come at any moment: it looks
+ * at whole entries only (opened), leaves alone the one that is being copied, and
+ * frees nothing.
  */
 #include "secrets/credential.h"
 
 #include "base/settings.h"
 #include "mb/pg_wchar.h"
 #include "secrets/keyring.h"
+#include "access/xact.h"
 #include "storage/ipc.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #define PAYLOAD_END "\"}"
+
+#define MASK_FROM_LENGTH 20 /* of seven characters shown, at least thirteen are not */
 
 #define CACHE_SIZE 256 /* keys; a power of two */
 
 typedef struct CachedCredential
 {
-	TimestampTz expires_at;
-	size_t		size; /* of all this, to wipe it */
-	const char *token;
-	const char *user_id; /* NULL: platform key */
-	const char *origin;
-	char	   *api_key;
-	char		text[FLEXIBLE_ARRAY_MEMBER];
+	volatile sig_atomic_t opened; /* api_key is whole, and nobody else changes the entry */
+	TimestampTz			  expires_at;
+	size_t				  size; /* of all this, to wipe it */
+	const char			 *token;
+	const char			 *user_id; /* NULL: platform key */
+	const char			 *origin;
+	char				 *api_key; /* up to the end of text */
+	char				  text[FLEXIBLE_ARRAY_MEMBER];
 } CachedCredential;
 
 static CachedCredential *cache[CACHE_SIZE];
 static MemoryContext	 cache_context;
 static TimestampTz		 cache_reload;	/* PgReloadTime that the cache belongs to */
 static uint32			 cache_keyring; /* keyring_version() that it belongs to */
+
+static CachedCredential *volatile copying; /* from this entry, so it is not wiped now */
+static TimeoutId wipe_timeout;
 
 bool
 credential_valid(const char *api_key, LlmError *error)
@@ -152,6 +165,42 @@ forget_at_exit(int code, Datum arg)
 	credential_forget();
 }
 
+/* In a signal handler: wipe what has expired. */
+static void
+wipe_expired(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int place = 0; place < CACHE_SIZE; place++)
+	{
+		CachedCredential *entry = cache[place];
+
+		if (entry == NULL || !entry->opened || entry == copying || entry->expires_at > now)
+			continue;
+		entry->opened = false;
+		explicit_bzero(entry->api_key, (char *) entry + entry->size - entry->api_key);
+	}
+}
+
+/* See to it that wipe_expired() is called now and then. */
+static void
+start_wiping(void)
+{
+	int period_ms = Max(setting_key_cache_ttl * 1000 / 4, 1000);
+
+	if (!get_timeout_active(wipe_timeout))
+		enable_timeout_every(wipe_timeout,
+							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), period_ms), period_ms);
+}
+
+/* An error turns off all timers of a session. */
+static void
+restart_wiping(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		start_wiping();
+}
+
 /* Wipe what has expired, or all when the keys may have changed. */
 static void
 tidy_cache(TimestampTz now)
@@ -161,6 +210,8 @@ tidy_cache(TimestampTz now)
 		cache_context = AllocSetContextCreate(TopMemoryContext, "llm_router keys",
 											  ALLOCSET_SMALL_SIZES);
 		on_proc_exit(forget_at_exit, 0);
+		wipe_timeout = RegisterTimeout(USER_TIMEOUT, wipe_expired);
+		RegisterXactCallback(restart_wiping, NULL);
 	}
 	if (cache_reload != PgReloadTime || cache_keyring != keyring_version())
 		credential_forget();
@@ -213,6 +264,7 @@ create_entry(const char *token, const char *user_id, const char *origin)
 	CachedCredential *entry = MemoryContextAlloc(cache_context, size);
 	char			 *end = entry->text;
 
+	entry->opened = false;
 	entry->expires_at = DT_NOBEGIN;
 	entry->size = size;
 	entry->token = place_text(&end, token);
@@ -259,18 +311,48 @@ open_entry(CachedCredential *entry, LlmError *error)
 	return error_hint(error, "If base_url of the provider was changed on purpose, store the key again.");
 }
 
-const char *
-credential_open(const char *token, const char *user_id, const char *origin,
-				LlmError *error)
+/* Copy the key out; NULL when it has been wiped meanwhile. */
+static char *
+copy_key(CachedCredential *entry)
 {
-	TimestampTz		  now = GetCurrentTimestamp();
-	int				  place = cache_place(token, strlen(token));
+	char *copy = palloc(CREDENTIAL_MAX_LENGTH + 1);
+	bool  whole;
+
+	copying = entry;
+	whole = entry->opened;
+	if (whole)
+		strlcpy(copy, entry->api_key, CREDENTIAL_MAX_LENGTH + 1);
+	copying = NULL;
+	if (whole)
+		return copy;
+	pfree(copy);
+	return NULL;
+}
+
+/* The cached entry if it is this key's and may still be used. */
+static CachedCredential *
+find_cached(const char *token, const char *user_id, const char *origin, int place, TimestampTz now)
+{
 	CachedCredential *entry = cache[place];
 
 	if (entry != NULL && entry->expires_at > now && cache_reload == PgReloadTime &&
 		strcmp(entry->token, token) == 0 && same_user(entry->user_id, user_id) &&
 		strcmp(entry->origin, origin) == 0)
-		return entry->api_key;
+		return entry;
+	return NULL;
+}
+
+char *
+credential_open(const char *token, const char *user_id, const char *origin,
+				LlmError *error)
+{
+	TimestampTz		  now = GetCurrentTimestamp();
+	int				  place = cache_place(token, strlen(token));
+	CachedCredential *entry = find_cached(token, user_id, origin, place, now);
+	char			 *api_key = entry ? copy_key(entry) : NULL;
+
+	if (api_key)
+		return api_key;
 
 	/* The cache owns the entry before it is opened, in case that is cancelled. */
 	tidy_cache(now);
@@ -281,6 +363,40 @@ credential_open(const char *token, const char *user_id, const char *origin,
 		forget_place(place);
 		return NULL;
 	}
+	/* The timer leaves it alone until it is copied, even with a time to live of 0. */
+	copying = entry;
 	entry->expires_at = TimestampTzPlusMilliseconds(now, (int64) setting_key_cache_ttl * 1000);
-	return entry->api_key;
+	entry->opened = true;
+	start_wiping();
+	return copy_key(entry);
+}
+
+void
+credential_wipe(char *api_key)
+{
+	if (api_key == NULL)
+		return;
+	explicit_bzero(api_key, strlen(api_key));
+	pfree(api_key);
+}
+
+bool
+credential_move(const char *token, const char *user_id, const char *origin,
+				const char *new_origin, char **new_token, LlmError *error)
+{
+	char *api_key = credential_open(token, user_id, origin, error);
+	bool  sealed = api_key && credential_seal(api_key, user_id, new_origin, new_token, error);
+
+	credential_wipe(api_key);
+	return sealed;
+}
+
+char *
+credential_mask(const char *api_key)
+{
+	size_t length = strlen(api_key);
+
+	if (length < MASK_FROM_LENGTH)
+		return pstrdup("...");
+	return psprintf("%.3s...%s", api_key, api_key + length - 4);
 }

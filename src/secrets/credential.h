@@ -3,9 +3,9 @@
  *		API keys, sealed with the master key for their user and provider.
  *
  * Plaintext keys live only in memory of this process that is wiped: when they
- * expire (llm_router.key_cache_ttl; an expired key that nobody asks for is wiped
- * with the next key that has to be decrypted), when the configuration was
- * reloaded or the master keys changed, and at exit.
+ * expire (llm_router.key_cache_ttl, and at most a quarter of it later, also in a
+ * process that does nothing), when this process changed a key, when the
+ * configuration was reloaded or the master keys changed, and at exit.
  */
 #ifndef LLM_ROUTER_CREDENTIAL_H
 #define LLM_ROUTER_CREDENTIAL_H
@@ -32,13 +32,15 @@ extern bool credential_seal(const char *api_key, const char *user_id,
 							const char *origin, char **token, LlmError *error);
 
 /*
- * Open a sealed key.  The result belongs to the cache of this process and stays
- * valid until the next call of a credential_ function.  NULL with LR009 when no
- * master key opens the token, and with LR005 when it was sealed for another
- * user or origin.
+ * Open a sealed key.  The result is palloc'd, for credential_wipe() at once after
+ * use.  NULL with LR009 when no master key opens the token, and with LR005 when
+ * it was sealed for another user or origin.
  */
-extern const char *credential_open(const char *token, const char *user_id,
-								   const char *origin, LlmError *error);
+extern PGDLLEXPORT char *credential_open(const char *token, const char *user_id,
+										 const char *origin, LlmError *error);
+
+/* Wipe and free an opened key; NULL is allowed. */
+extern PGDLLEXPORT void credential_wipe(char *api_key);
 
 /*
  * Seal an existing token again with the first master key, whatever it holds.
@@ -48,7 +50,20 @@ extern const char *credential_open(const char *token, const char *user_id,
 extern bool credential_reseal(const char *token, char **new_token, bool *changed,
 							  LlmError *error);
 
+/*
+ * Seal an existing token anew for another origin.  False as credential_open,
+ * and with LR009 when there is no usable master key.
+ */
+extern bool credential_move(const char *token, const char *user_id, const char *origin,
+							const char *new_origin, char **new_token, LlmError *error);
+
+/*
+ * A key for people to recognise, palloc'd: its first 3 and last 4 characters, or
+ * none of it when that would show too much.
+ */
+extern char *credential_mask(const char *api_key);
+
 /* Forget and wipe every plaintext key of this process. */
-extern void credential_forget(void);
+extern PGDLLEXPORT void credential_forget(void);
 
 #endif /* LLM_ROUTER_CREDENTIAL_H */

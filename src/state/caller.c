@@ -6,6 +6,7 @@
 
 #include "base/settings.h"
 #include "miscadmin.h"
+#include "state/audit.h"
 #include "state/users.h"
 #include "utils/acl.h"
 #include "utils/date.h"
@@ -18,12 +19,32 @@ caller_user_id(bool *is_role)
 }
 
 bool
-caller_may_set_user(const char *where, LlmError *error)
+caller_may_set_user(void)
 {
-	if (pg_parameter_aclcheck("llm_router.user_id", GetUserId(), ACL_SET) == ACLCHECK_OK)
+	return pg_parameter_aclcheck("llm_router.user_id", GetUserId(), ACL_SET) == ACLCHECK_OK;
+}
+
+void
+caller_note_refusal(const char *user_id, const char *means)
+{
+	AuditEntry entry = {
+		.actor = GetUserNameFromId(GetUserId(), false),
+		.user_id = user_id,
+		.action = "access.refused",
+		.object = means,
+	};
+
+	audit_note(&entry);
+}
+
+bool
+caller_may_act_for(const char *user_id, const char *means, LlmError *error)
+{
+	if (caller_may_set_user())
 		return true;
+	caller_note_refusal(user_id, means);
 	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
-			  "%s: role \"%s\" may not speak for other users", where,
+			  "%s: role \"%s\" may not speak for other users", means,
 			  GetUserNameFromId(GetUserId(), false));
 	return error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id,"
 							 " as llm_grant(role, 'application') does.");
@@ -33,29 +54,33 @@ caller_may_set_user(const char *where, LlmError *error)
 static char *
 named_user(const char *user_id, LlmError *error)
 {
-	return caller_may_set_user("options.router.user_id", error) ? pstrdup(user_id) : NULL;
+	return caller_may_act_for(user_id, "options.router.user_id", error) ? pstrdup(user_id)
+																		: NULL;
 }
 
 bool
 caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
 {
-	bool  is_role = false;
-	char *user_id = options->user_id ? named_user(options->user_id, error)
-									 : caller_user_id(&is_role);
-	char *tier;
-	char *default_level = NULL;
+	bool	   is_role = false;
+	char	  *user_id = options->user_id ? named_user(options->user_id, error)
+										  : caller_user_id(&is_role);
+	UserRecord user;
 
 	if (user_id == NULL)
 		return false;
-	if (!user_lookup(user_id, &tier, &default_level))
-		tier = pstrdup(is_role ? setting_default_subscription_tier
-							   : setting_default_end_user_tier);
+	user_lookup(user_id, &user);
+	if (user.tier == NULL)
+		user.tier = pstrdup(is_role ? setting_default_subscription_tier
+									: setting_default_end_user_tier);
 	*caller = (RouteCaller){
 		.user_id = user_id,
-		.tier = tier,
-		.user_default_level = default_level,
+		.tier = user.tier,
+		.user_default_level = user.default_power_level,
 		.setting_default_level = setting_default_power_level,
 		.fallback_scope = (FallbackScope) setting_fallback_scope,
+		.byok = user.byok == BYOK_UNSET ? BYOK_PREFER : user.byok,
+		.user_keys = user.keys,
+		.nuser_keys = user.nkeys,
 		.today = GetSQLCurrentDate(),
 	};
 	return true;

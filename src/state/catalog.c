@@ -193,7 +193,7 @@ load_providers(Catalog *catalog)
 
 	run_query(psprintf("SELECT p.id, p.name, p.enabled, p.api_format, p.base_url, p.check_path,"
 					   " p.auth_type, p.request_rules, k.encrypted_api_key"
-					   " FROM %s p LEFT JOIN %s k ON k.provider_id = p.id"
+					   " FROM %s p LEFT JOIN %s k ON k.provider_id = p.id AND k.base_url = p.base_url"
 					   " ORDER BY p.name COLLATE \"C\"",
 					   extension_table("llm_providers"), extension_table("llm_provider_keys")));
 	ids = palloc(sizeof(IdEntry) * (SPI_processed + 1));

@@ -10,12 +10,12 @@
  * Changes are told through relcache invalidations, which PostgreSQL sends at
  * commit and only then, to all processes of the database.  The trigger
  * llm_config_changed() sends one for llm_providers, which stands for the whole
- * configuration, or for llm_users, which stands for users and their keys.  The callback does nothing but count, since
- * it may run wherever a lock is taken: InvalidOid ("all of them", after an
- * overflow of the queue) counts for both.  Dropping the extension drops these
- * tables, which invalidates them too, so the callback also says when to look
- * the extension up again.  VACUUM and ANALYZE of the two tables cause an
- * unneeded reload; that is harmless.
+ * configuration, or for llm_users, which stands for users and their keys.  The
+ * callback does nothing but count, since it may run wherever a lock is taken:
+ * InvalidOid ("all of them", after an overflow of the queue) counts for both.
+ * Dropping the extension drops these tables, which invalidates them too, so the
+ * callback also says when to look the extension up again.  VACUUM and ANALYZE of
+ * the two tables cause an unneeded reload; that is harmless.
  */
 #include "state/extension.h"
 

@@ -37,12 +37,41 @@ ledger_init(void)
 	ledger_ring_init();
 }
 
-static LedgerProgress
+static bool
 refuse(LlmError *error, const char *message, const char *hint)
 {
 	error_set(error, ERRCODE_LLM_NOT_RUNNING, "%s", message);
 	error_hint(error, "%s", hint);
-	return LEDGER_REFUSED;
+	return false;
+}
+
+/* Whether this database can have a writer that sees the ledger; or why not. */
+static bool
+ledger_is_possible(LlmError *error)
+{
+	if (!settings_preloaded)
+		return refuse(error, "llm_router is not preloaded",
+					  "Add llm_router to shared_preload_libraries and restart the server.");
+	if (!IsUnderPostmaster)
+		return refuse(error, "llm_router does not work in single-user mode",
+					  "Start the server normally: the ledger needs its background worker.");
+	if (RecoveryInProgress())
+		return refuse(error, "llm_router does not call providers on a standby",
+					  "Call on the primary: a standby cannot write the ledger.");
+	if (!extension_is_committed())
+		return refuse(error,
+					  "this transaction, which has not ended, created or altered the extension llm_router",
+					  "COMMIT first: until then the ledger's writer cannot see the ledger.");
+	return true;
+}
+
+static void
+register_exit(void)
+{
+	if (exit_registered)
+		return;
+	before_shmem_exit(settle_at_exit, (Datum) 0);
+	exit_registered = true;
 }
 
 /* No writer yet: ask for one, for as long as the caller may wait. */
@@ -54,10 +83,12 @@ await_writer(TimestampTz since, LlmError *error)
 	if (!TimestampDifferenceExceeds(since, GetCurrentTimestamp(), WRITER_TIMEOUT_MS))
 		return LEDGER_WAIT;
 	if (started)
-		return refuse(error, "the ledger writer of this database does not start",
-					  "The server log says why; llm_status shows the workers.");
-	return refuse(error, "no background worker is free for the ledger of this database",
-				  "Raise llm_router.max_workers, and max_worker_processes with it.");
+		refuse(error, "the ledger writer of this database does not start",
+			   "The server log says why; llm_status shows the workers.");
+	else
+		refuse(error, "no background worker is free for the ledger of this database",
+			   "Raise llm_router.max_workers, and max_worker_processes with it.");
+	return LEDGER_REFUSED;
 }
 
 /* An open record, or LEDGER_NONE.  Sets *writer to whether there is one. */
@@ -72,7 +103,7 @@ open_record(int32 text_size, bool *writer)
 	*writer = queue != NULL && queue->writer_state == WRITER_READY &&
 			  queue->holder == LEDGER_NONE;
 	if (*writer)
-		slot = ledger_record_open(queue, text_size);
+		slot = ledger_record_open(queue, LEDGER_CALL, text_size);
 	if (slot == LEDGER_NONE)
 		ledger_sleepers_add();
 	LWLockRelease(ledger_lock);
@@ -94,26 +125,9 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 	bool  writer;
 
 	*ticket = LEDGER_NO_TICKET;
-	if (!settings_preloaded)
-		return refuse(error, "llm_router is not preloaded",
-					  "Add llm_router to shared_preload_libraries and restart the server.");
-	if (!IsUnderPostmaster)
-		return refuse(error, "llm_router does not work in single-user mode",
-					  "Start the server normally: the ledger needs its background worker.");
-	if (RecoveryInProgress())
-		return refuse(error, "llm_router does not call providers on a standby",
-					  "Call on the primary: a standby cannot write the ledger.");
-
-	if (!extension_is_committed())
-		return refuse(error,
-					  "this transaction, which has not ended, created or altered the extension llm_router",
-					  "COMMIT first: until then the ledger's writer cannot see the ledger.");
-
-	if (!exit_registered)
-	{
-		before_shmem_exit(settle_at_exit, (Datum) 0);
-		exit_registered = true;
-	}
+	if (!ledger_is_possible(error))
+		return LEDGER_REFUSED;
+	register_exit();
 	for (int i = 0; i < LEDGER_TEXT_COUNT; i++)
 		text_size += (int32) strlen(texts[i]) + 1;
 
@@ -123,7 +137,7 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 
 	open_records++;
 	ledger_record(slot)->request_id = request->request_id;
-	ledger_text_write(slot, texts);
+	ledger_text_write(slot, texts, LEDGER_TEXT_COUNT);
 	ticket->slot = slot;
 	ticket->generation = ledger_record(slot)->block.generation;
 	return LEDGER_READY;
@@ -175,6 +189,7 @@ ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt)
 	record->provider_id = attempt->provider_id;
 	record->model_id = attempt->model_id;
 	record->used_byok = attempt->used_byok;
+	record->user_key_id = attempt->user_key_id;
 	record->prices = attempt->prices;
 	record->estimated_cost = attempt->estimated_cost;
 	record->started_at = attempt->started_at;
@@ -182,22 +197,18 @@ ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt)
 	copy_name(record->model, attempt->model);
 }
 
-/* Queue the record, and see that somebody takes it. */
-static void
-settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
+/* Queue the record, and see that somebody takes it.  Returns its position. */
+static uint64
+queue_record(int32 slot)
 {
 	LedgerRecord *record = ledger_record(slot);
 	LedgerQueue	 *queue = &ledger_ring->queues[record->queue];
+	uint64		  position;
 	int32		  wake = LEDGER_NONE;
-
-	record->outcome = *outcome;
-	clip(record->outcome.finish_reason);
-	clip(record->outcome.provider_request_id);
-	record->owner_waits = setting_ledger_wait;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	ledger_record_queue(slot);
-	*position = record->position;
+	position = record->position;
 	if (queue->writer_pid == 0)
 		wake = ledger_ring->launcher_process;
 	else if (queue->writer_sleeps)
@@ -207,6 +218,19 @@ settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
 	}
 	LWLockRelease(ledger_lock);
 	ledger_wake(wake);
+	return position;
+}
+
+static void
+settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
+{
+	LedgerRecord *record = ledger_record(slot);
+
+	record->outcome = *outcome;
+	clip(record->outcome.finish_reason);
+	clip(record->outcome.provider_request_id);
+	record->owner_waits = setting_ledger_wait;
+	*position = queue_record(slot);
 	open_records--;
 }
 
@@ -239,6 +263,31 @@ ledger_settle(LedgerTicket *ticket, const LedgerOutcome *outcome)
 {
 	if (ticket_record(ticket) != NULL)
 		end_record(ticket->slot, outcome, &ticket->position);
+}
+
+bool
+ledger_note(const char *json)
+{
+	LlmError	 error;
+	LedgerQueue *queue;
+	int32		 slot = LEDGER_NONE;
+
+	if (!ledger_is_possible(&error) || !OidIsValid(extension_schema()))
+		return false;
+	register_exit();
+
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	queue = ledger_queue_get(MyDatabaseId);
+	if (queue != NULL)
+		slot = ledger_record_open(queue, LEDGER_NOTE, (int32) strlen(json) + 1);
+	LWLockRelease(ledger_lock);
+	if (slot == LEDGER_NONE)
+		return false;
+
+	/* Nothing between these two can fail: the record has no other owner. */
+	ledger_text_write(slot, &json, 1);
+	(void) queue_record(slot);
+	return true;
 }
 
 bool

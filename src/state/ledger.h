@@ -41,6 +41,7 @@ typedef struct LedgerAttempt
 	const char *provider;
 	const char *model;
 	bool		used_byok;
+	int64		user_key_id; /* 0: the platform's */
 	UnitPrices	prices;
 	Money		estimated_cost; /* upper bound, or MONEY_UNKNOWN */
 	TimestampTz started_at;		/* becomes created_at, with the request's id the row's key */
@@ -115,6 +116,17 @@ extern PGDLLEXPORT void ledger_settle(LedgerTicket *ticket, const LedgerOutcome 
  * While false, the latch is set when that may have changed.
  */
 extern PGDLLEXPORT bool ledger_committed(const LedgerTicket *ticket);
+
+/* How the JSON of every note begins, and of no call: so a line of a file is told. */
+#define LEDGER_NOTE_OPENING "{\"action\":"
+
+/*
+ * Queue a note, an object of JSON as llm_note_write takes it, for the writer to
+ * write in its own time; the launcher starts one if there is none.  False when
+ * it cannot be queued: no room, or no writer can be had here (as for
+ * ledger_reserve).  Needs a transaction.
+ */
+extern bool ledger_note(const char *json);
 
 /* Shared-memory size and hooks; called once by _PG_init while preloading. */
 extern void ledger_init(void);

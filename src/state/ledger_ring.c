@@ -20,7 +20,10 @@
  * before_shmem_exit callback, where LWLocks still work and nothing of ours can
  * hold it.
  *
- * Positions are given to settled records from one counter for all databases,
+ * Notes share the blocks, but have a list of their own in each queue, and no
+ * more than a share of the blocks: what is only audited keeps no call waiting.
+ *
+ * Positions are given to queued records from one counter for all databases,
  * so that they stay comparable when a queue's place is given to another.
  */
 #include "state/ledger_ring.h"
@@ -52,6 +55,9 @@ StaticAssertDecl(FIRST_TEXT_SIZE >= 64, "an ordinary record should fit one block
  * written (its table is locked, say) must not stop the others.
  */
 #define MAX_SHARE_OF_QUEUE(total) ((total) / 4 * 3)
+
+/* Notes that one database may have queued. */
+#define MAX_NOTES(total) ((total) / 16)
 
 LedgerRing *ledger_ring;
 LWLock	   *ledger_lock;
@@ -154,6 +160,16 @@ ledger_queue_find(Oid database)
 	return NULL;
 }
 
+int32
+ledger_queue_length(const LedgerQueue *queue)
+{
+	int32 length = 0;
+
+	for (int kind = 0; kind < LEDGER_KIND_COUNT; kind++)
+		length += queue->lists[kind].length;
+	return length;
+}
+
 /* A place that is free, or whose queue can be forgotten. */
 static LedgerQueue *
 queue_find_place(void)
@@ -164,7 +180,7 @@ queue_find_place(void)
 	{
 		LedgerQueue *queue = &ledger_ring->queues[i];
 
-		if (queue->length == 0 && queue->open == 0 && queue->holder == LEDGER_NONE &&
+		if (ledger_queue_length(queue) == 0 && queue->open == 0 && queue->holder == LEDGER_NONE &&
 			(queue->writer_state == WRITER_NONE || queue->writer_state == WRITER_FAILED))
 			idle = queue;
 	}
@@ -183,7 +199,8 @@ ledger_queue_get(Oid database)
 	{
 		memset(queue, 0, sizeof(LedgerQueue));
 		queue->database = database;
-		queue->head = queue->tail = LEDGER_NONE;
+		for (int kind = 0; kind < LEDGER_KIND_COUNT; kind++)
+			queue->lists[kind] = (LedgerList){ .head = LEDGER_NONE, .tail = LEDGER_NONE };
 		queue->writer_process = LEDGER_NONE;
 		queue->holder = LEDGER_NONE;
 		queue->committed_position = ledger_ring->last_position;
@@ -206,7 +223,7 @@ block_take(LedgerBlockState state)
 }
 
 int32
-ledger_record_open(LedgerQueue *queue, int32 text_size)
+ledger_record_open(LedgerQueue *queue, LedgerKind kind, int32 text_size)
 {
 	int32		  more = Max(0, text_size - FIRST_TEXT_SIZE);
 	int32		  needed = 1 + (more + MORE_TEXT_SIZE - 1) / MORE_TEXT_SIZE;
@@ -216,6 +233,9 @@ ledger_record_open(LedgerQueue *queue, int32 text_size)
 	if (needed > ledger_ring->free_blocks ||
 		queue->blocks + needed > MAX_SHARE_OF_QUEUE(ledger_ring->total_blocks))
 		return LEDGER_NONE;
+	if (kind == LEDGER_NOTE &&
+		queue->lists[kind].length >= MAX_NOTES(ledger_ring->total_blocks))
+		return LEDGER_NONE;
 
 	block = block_take(BLOCK_OPEN);
 	record = ledger_record(block);
@@ -224,8 +244,10 @@ ledger_record_open(LedgerQueue *queue, int32 text_size)
 		last->next = block_take(BLOCK_TEXT);
 		last = block_header(last->next);
 	}
+	record->kind = kind;
 	record->queue = (int32) (queue - ledger_ring->queues);
 	record->owner = compat_my_proc_number();
+	record->owner_waits = false;
 	record->next_record = LEDGER_NONE;
 	record->epoch = queue->epoch;
 	record->attempt = 0;
@@ -262,17 +284,18 @@ ledger_record_queue(int32 block)
 {
 	LedgerRecord *record = ledger_record(block);
 	LedgerQueue	 *queue = &ledger_ring->queues[record->queue];
+	LedgerList	 *list = &queue->lists[record->kind];
 
 	Assert(record->block.state == BLOCK_OPEN);
 	record->block.state = BLOCK_QUEUED;
 	record->position = ++ledger_ring->last_position;
 	record->queued_at = GetCurrentTimestamp();
-	if (queue->tail == LEDGER_NONE)
-		queue->head = block;
+	if (list->tail == LEDGER_NONE)
+		list->head = block;
 	else
-		ledger_record(queue->tail)->next_record = block;
-	queue->tail = block;
-	queue->length++;
+		ledger_record(list->tail)->next_record = block;
+	list->tail = block;
+	list->length++;
 	queue->open--;
 	queue->last_activity = record->queued_at;
 }
@@ -288,29 +311,32 @@ ledger_record_free(int32 block)
 }
 
 void
-ledger_queue_advance(LedgerQueue *queue, int n)
+ledger_queue_advance(LedgerQueue *queue, LedgerKind kind, int n)
 {
+	LedgerList *list = &queue->lists[kind];
+
 	for (; n > 0; n--)
 	{
-		int32		  block = queue->head;
+		int32		  block = list->head;
 		LedgerRecord *record = ledger_record(block);
 
-		queue->committed_position = record->position;
-		queue->head = record->next_record;
-		if (queue->head == LEDGER_NONE)
-			queue->tail = LEDGER_NONE;
-		queue->length--;
+		if (kind == LEDGER_CALL)
+			queue->committed_position = record->position;
+		list->head = record->next_record;
+		if (list->head == LEDGER_NONE)
+			list->tail = LEDGER_NONE;
+		list->length--;
 		record_dispose(queue, block);
 	}
 	ledger_sleepers_wake();
 }
 
 int
-ledger_queue_peek(const LedgerQueue *queue, int32 *numbers, int max)
+ledger_queue_peek(const LedgerQueue *queue, LedgerKind kind, int32 *numbers, int max)
 {
 	int n = 0;
 
-	for (int32 block = queue->head; block != LEDGER_NONE && n < max;
+	for (int32 block = queue->lists[kind].head; block != LEDGER_NONE && n < max;
 		 block = ledger_record(block)->next_record)
 		numbers[n++] = block;
 	return n;
@@ -353,12 +379,12 @@ text_room(int32 block, int32 *size)
 }
 
 void
-ledger_text_write(int32 block, const char *const texts[LEDGER_TEXT_COUNT])
+ledger_text_write(int32 block, const char *const *texts, int n)
 {
 	int32 room;
 	char *to = text_room(block, &room);
 
-	for (int i = 0; i < LEDGER_TEXT_COUNT; i++)
+	for (int i = 0; i < n; i++)
 	{
 		const char *from = texts[i];
 		int32		left = (int32) strlen(from) + 1;
@@ -382,7 +408,7 @@ ledger_text_write(int32 block, const char *const texts[LEDGER_TEXT_COUNT])
 }
 
 void
-ledger_text_read(int32 block, const char *texts[LEDGER_TEXT_COUNT])
+ledger_text_read(int32 block, const char **texts, int n)
 {
 	int32 left = ledger_record(block)->text_size;
 	char *text = palloc(left);
@@ -399,7 +425,7 @@ ledger_text_read(int32 block, const char *texts[LEDGER_TEXT_COUNT])
 		left -= part;
 		block = block_header(block)->next;
 	}
-	for (int i = 0; i < LEDGER_TEXT_COUNT; i++)
+	for (int i = 0; i < n; i++)
 	{
 		texts[i] = text;
 		text += strlen(text) + 1;

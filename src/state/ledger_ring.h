@@ -2,7 +2,7 @@
  * ledger_ring.h
  *		The shared memory of the ledger: records on their way to a writer, and
  *		one queue for each database.  For state/ and workers/ only; callers of
- *		the ledger see ledger.h.
+ *		the ledger see ledger.h, and those who audit see audit.h.
  */
 #ifndef LLM_ROUTER_LEDGER_RING_H
 #define LLM_ROUTER_LEDGER_RING_H
@@ -23,7 +23,19 @@ typedef enum LedgerBlockState
 	BLOCK_TEXT	  /* more text of a record */
 } LedgerBlockState;
 
-/* Texts of a record, in the order in which they are stored, each with its NUL. */
+/*
+ * What a record becomes.  Each kind has its own list in a queue: callers wait
+ * for calls, nobody waits for notes, and neither waits for the other.
+ */
+typedef enum LedgerKind
+{
+	LEDGER_CALL, /* a row of llm_usage_logs */
+	LEDGER_NOTE	 /* an entry of llm_audit_logs; its only text is JSON */
+} LedgerKind;
+
+#define LEDGER_KIND_COUNT (LEDGER_NOTE + 1)
+
+/* Texts of a call's record, in the order in which they are stored, each with its NUL. */
 typedef enum LedgerText
 {
 	LEDGER_TEXT_USER_ID,
@@ -46,7 +58,8 @@ typedef struct LedgerBlock
 typedef struct LedgerRecord
 {
 	LedgerBlock block;
-	int32		next_record; /* in the queue, or LEDGER_NONE */
+	LedgerKind	kind;
+	int32		next_record; /* in its list of the queue, or LEDGER_NONE */
 	int32		queue;		 /* index */
 	int32		owner;		 /* process number: latch to set, and whose to settle */
 	bool		owner_waits; /* for the commit */
@@ -54,11 +67,13 @@ typedef struct LedgerRecord
 	uint64		position;	 /* since it was queued */
 	TimestampTz queued_at;
 
+	/* Of a call; a note has nothing but its text. */
 	pg_uuid_t	  request_id;
 	int32		  attempt; /* 0: none was sent */
 	int32		  provider_id;
 	int32		  model_id;
 	bool		  used_byok;
+	int64		  user_key_id; /* 0: the platform's */
 	UnitPrices	  prices;
 	Money		  estimated_cost;
 	TimestampTz	  started_at;
@@ -78,17 +93,22 @@ typedef enum LedgerWriterState
 	WRITER_FAILED /* the last one ended before it was ready */
 } LedgerWriterState;
 
+/* Queued records of a kind, in the order of their queueing; leave after the commit. */
+typedef struct LedgerList
+{
+	int32 head;
+	int32 tail;
+	int32 length;
+} LedgerList;
+
 /* One database's queue.  Protected by the ledger's lock, as all here. */
 typedef struct LedgerQueue
 {
 	Oid database; /* InvalidOid: the place is free */
 
-	/* Settled records in the order of their settling; leave after the commit. */
-	int32 head;
-	int32 tail;
-	int32 length;
-	int32 open;	  /* reservations */
-	int32 blocks; /* taken by both */
+	LedgerList lists[LEDGER_KIND_COUNT];
+	int32	   open;   /* reservations */
+	int32	   blocks; /* taken by all of them */
 
 	/*
 	 * What a writer that was told to leave still has to see through: records
@@ -111,7 +131,7 @@ typedef struct LedgerQueue
 	 */
 	int32 holder; /* process number, or LEDGER_NONE */
 
-	uint64 committed_position; /* every record up to here has left */
+	uint64 committed_position; /* every call's record up to here has left */
 
 	/* Since the server's start, for llm_status. */
 	uint64 committed;
@@ -156,21 +176,24 @@ extern LedgerQueue *ledger_queue_find(Oid database);
 /* The same, made if need be; NULL when all places are in use. */
 extern LedgerQueue *ledger_queue_get(Oid database);
 
-/* Take blocks for a record with so much text; LEDGER_NONE when there is no room. */
-extern int32 ledger_record_open(LedgerQueue *queue, int32 text_size);
+/* How many records are queued, of all kinds. */
+extern int32 ledger_queue_length(const LedgerQueue *queue);
 
-/* Put an open record at its queue's end, or give it back. */
+/* Take blocks for a record with so much text; LEDGER_NONE when there is no room. */
+extern int32 ledger_record_open(LedgerQueue *queue, LedgerKind kind, int32 text_size);
+
+/* Put an open record at its list's end, or give it back. */
 extern void ledger_record_queue(int32 block);
 extern void ledger_record_free(int32 block);
 
 /*
- * Take the first n records off the queue, after their commit; wakes those who
- * wait for room.
+ * Take the first n records of a kind off the queue, after their commit; wakes
+ * those who wait for room.
  */
-extern void ledger_queue_advance(LedgerQueue *queue, int n);
+extern void ledger_queue_advance(LedgerQueue *queue, LedgerKind kind, int n);
 
-/* Collect the numbers of up to max first records; returns how many. */
-extern int ledger_queue_peek(const LedgerQueue *queue, int32 *blocks, int max);
+/* Collect the numbers of up to max first records of a kind; returns how many. */
+extern int ledger_queue_peek(const LedgerQueue *queue, LedgerKind kind, int32 *blocks, int max);
 
 /* Have this process's latch set when room or a writer may be had; and do it. */
 extern void ledger_sleepers_add(void);
@@ -178,11 +201,11 @@ extern void ledger_sleepers_wake(void);
 
 /* Unlocked. */
 
-/* Copy text into an open record of one's own; text as laid out by LedgerText. */
-extern void ledger_text_write(int32 block, const char *const texts[LEDGER_TEXT_COUNT]);
+/* Copy n texts into an open record of one's own; a call's as laid out by LedgerText. */
+extern void ledger_text_write(int32 block, const char *const *texts, int n);
 
-/* Read a record's text: one palloc'd area, texts[] point into it. */
-extern void ledger_text_read(int32 block, const char *texts[LEDGER_TEXT_COUNT]);
+/* Read a record's n texts: one palloc'd area, texts[] point into it. */
+extern void ledger_text_read(int32 block, const char **texts, int n);
 
 /* Set a process's latch.  That of a process that has taken its place is harmless. */
 extern void ledger_wake(int32 process);

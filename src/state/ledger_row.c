@@ -1,6 +1,6 @@
 /*
  * ledger_row.c
- *		What a ledger record says, column by column.
+ *		What a call's record says, column by column; and any record as JSON.
  */
 #include "state/ledger_row.h"
 
@@ -150,7 +150,7 @@ set_request(Row *row, int32 block, const LedgerRecord *record)
 {
 	const char *texts[LEDGER_TEXT_COUNT];
 
-	ledger_text_read(block, texts);
+	ledger_text_read(block, texts, LEDGER_TEXT_COUNT);
 	set(row, COLUMN_REQUEST_ID, UUIDPGetDatum(&record->request_id));
 	/* A user's id may be empty only if the role's name were: never NULL. */
 	set(row, COLUMN_USER_ID, CStringGetTextDatum(texts[LEDGER_TEXT_USER_ID]));
@@ -256,8 +256,8 @@ append_json_value(StringInfo json, Oid type, Datum value)
 	}
 }
 
-void
-ledger_row_json(int32 block, StringInfo json)
+static void
+append_row(int32 block, StringInfo json)
 {
 	Datum values[LEDGER_COLUMN_COUNT];
 	bool  nulls[LEDGER_COLUMN_COUNT];
@@ -273,4 +273,25 @@ ledger_row_json(int32 block, StringInfo json)
 		separator = ',';
 	}
 	appendStringInfoChar(json, '}');
+}
+
+void
+ledger_record_json(int32 block, StringInfo json)
+{
+	const char *note;
+
+	if (ledger_record(block)->kind == LEDGER_CALL)
+		append_row(block, json);
+	else
+	{
+		ledger_text_read(block, &note, 1);
+		appendStringInfoString(json, note);
+	}
+}
+
+LedgerKind
+ledger_json_kind(const char *json)
+{
+	return strncmp(json, LEDGER_NOTE_OPENING, strlen(LEDGER_NOTE_OPENING)) == 0 ? LEDGER_NOTE
+																				: LEDGER_CALL;
 }

@@ -1,7 +1,7 @@
 /*
  * ledger_row.h
- *		A ledger record as a row of llm_usage_logs: as datums for the insert, as
- *		JSON for quarantine, spill file and server log.
+ *		A call's record as a row of llm_usage_logs: as datums for the insert; and
+ *		every record as JSON for quarantine, spill file and server log.
  */
 #ifndef LLM_ROUTER_LEDGER_ROW_H
 #define LLM_ROUTER_LEDGER_ROW_H
@@ -21,14 +21,17 @@ typedef struct LedgerColumn
 
 extern const LedgerColumn ledger_columns[LEDGER_COLUMN_COUNT];
 
-/* A queued record's values, palloc'd in the current context. */
+/* A call's values, palloc'd in the current context. */
 extern void ledger_row_values(int32 block, Datum values[LEDGER_COLUMN_COUNT],
 							  bool nulls[LEDGER_COLUMN_COUNT]);
 
 /*
- * Append the record as one line of JSON, an object by column; NULLs are left
- * out.  Needs no catalog, so that the launcher can do it.
+ * Append the record as one line of JSON: a call as an object by column, without
+ * NULLs, a note as its text.  Needs no catalog, so that the launcher can do it.
  */
-extern void ledger_row_json(int32 block, StringInfo json);
+extern void ledger_record_json(int32 block, StringInfo json);
+
+/* Which kind of record it was. */
+extern LedgerKind ledger_json_kind(const char *json);
 
 #endif /* LLM_ROUTER_LEDGER_ROW_H */

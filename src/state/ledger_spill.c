@@ -3,13 +3,15 @@
  *		The files that keep records over a restart.
  *
  * llm_router/OID.spill in the data directory holds one record a line: the
- * CRC-32C of the record in hexadecimal, a space, and the record in JSON by the
- * columns of llm_usage_logs, in the database's encoding.  It is appended to, a
- * newline first, so that a line cut by a crash spoils no other.
+ * CRC-32C of the record in hexadecimal, a space, and the record in JSON, in the
+ * database's encoding: a call by the columns of llm_usage_logs, a note as
+ * llm_note_write takes it.  It is appended to, a newline first, so that a line
+ * cut by a crash spoils no other.
  *
  * Who spills holds the queue as its holder, so that no writer starts and no
  * second process spills it; the ledger's lock is not held while writing.
- * Loading twice does no harm: the ledger's key refuses what it has.
+ * Loading twice does no harm: the ledger's key refuses what it has, and
+ * llm_note_write passes over an entry that is there.
  */
 #include "state/ledger_spill.h"
 
@@ -87,7 +89,7 @@ ledger_log_record(Oid database, int32 block, const char *reason)
 	StringInfoData json;
 
 	initStringInfo(&json);
-	ledger_row_json(block, &json);
+	ledger_record_json(block, &json);
 	ledger_log_line(database, json.data, reason);
 	pfree(json.data);
 }
@@ -103,7 +105,7 @@ spill_records(Oid database, const int32 *numbers, int n, bool *logged)
 	for (int i = 0; i < n; i++)
 	{
 		resetStringInfo(&json);
-		ledger_row_json(numbers[i], &json);
+		ledger_record_json(numbers[i], &json);
 		appendStringInfo(&lines, "\n%08X %s\n", line_crc(json.data, json.len), json.data);
 	}
 	*logged = !append_durably(database, &lines);
@@ -129,7 +131,7 @@ hold_queue(Oid database)
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_find(database);
-	if (queue != NULL && queue->length > 0 && queue->writer_pid == 0 &&
+	if (queue != NULL && ledger_queue_length(queue) > 0 && queue->writer_pid == 0 &&
 		(queue->holder == LEDGER_NONE || queue->holder == me))
 		queue->holder = me;
 	else
@@ -138,14 +140,15 @@ hold_queue(Oid database)
 	return queue;
 }
 
-/* The next records, or, when there are none, the end of the hold. */
+/* The next records, all of a kind, or, when there are none, the end of the hold. */
 static int
-next_records(LedgerQueue *queue, int32 *numbers)
+next_records(LedgerQueue *queue, LedgerKind *kind, int32 *numbers)
 {
 	int n;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-	n = ledger_queue_peek(queue, numbers, SPILL_BATCH);
+	*kind = queue->lists[LEDGER_CALL].length > 0 ? LEDGER_CALL : LEDGER_NOTE;
+	n = ledger_queue_peek(queue, *kind, numbers, SPILL_BATCH);
 	if (n == 0)
 		queue->holder = LEDGER_NONE;
 	LWLockRelease(ledger_lock);
@@ -153,10 +156,10 @@ next_records(LedgerQueue *queue, int32 *numbers)
 }
 
 static void
-records_done(LedgerQueue *queue, int n, bool logged)
+records_done(LedgerQueue *queue, LedgerKind kind, int n, bool logged)
 {
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-	ledger_queue_advance(queue, n);
+	ledger_queue_advance(queue, kind, n);
 	if (logged)
 		queue->logged += n;
 	LWLockRelease(ledger_lock);
@@ -167,17 +170,18 @@ ledger_spill(Oid database)
 {
 	LedgerQueue *queue = hold_queue(database);
 	int32		 numbers[SPILL_BATCH];
+	LedgerKind	 kind;
 	int			 n;
 	int			 total = 0;
 
 	if (queue == NULL)
 		return;
-	while ((n = next_records(queue, numbers)) > 0)
+	while ((n = next_records(queue, &kind, numbers)) > 0)
 	{
 		bool logged;
 
 		spill_records(database, numbers, n, &logged);
-		records_done(queue, n, logged);
+		records_done(queue, kind, n, logged);
 		total += n;
 	}
 	ereport(LOG,
@@ -193,7 +197,7 @@ ledger_spill_orphans(Oid database)
 
 	LWLockAcquire(ledger_lock, LW_SHARED);
 	queue = ledger_queue_find(database);
-	orphans = queue != NULL && queue->length > 0 &&
+	orphans = queue != NULL && ledger_queue_length(queue) > 0 &&
 			  queue->writer_state == WRITER_NONE && ledger_ring->launcher_pid == 0;
 	LWLockRelease(ledger_lock);
 	if (orphans)
@@ -205,15 +209,16 @@ ledger_log_records(Oid database, const char *reason)
 {
 	LedgerQueue *queue = hold_queue(database);
 	int32		 numbers[SPILL_BATCH];
+	LedgerKind	 kind;
 	int			 n;
 
 	if (queue == NULL)
 		return;
-	while ((n = next_records(queue, numbers)) > 0)
+	while ((n = next_records(queue, &kind, numbers)) > 0)
 	{
 		for (int i = 0; i < n; i++)
 			ledger_log_record(database, numbers[i], reason);
-		records_done(queue, n, true);
+		records_done(queue, kind, n, true);
 	}
 }
 

@@ -84,7 +84,7 @@ writers_count(void)
 static bool
 queue_is_unused(const LedgerQueue *queue)
 {
-	return queue->length == 0 && queue->open == 0;
+	return ledger_queue_length(queue) == 0 && queue->open == 0;
 }
 
 /* Of two writers, the one to go first: unused, then the longer untouched. */
@@ -184,7 +184,7 @@ ledger_writer_start(Oid database)
 bool
 ledger_writer_is_missing(const LedgerQueue *queue)
 {
-	return queue->database != InvalidOid && queue->length > 0 &&
+	return queue->database != InvalidOid && ledger_queue_length(queue) > 0 &&
 		   queue->holder == LEDGER_NONE && queue->writer_pid == 0;
 }
 
@@ -262,7 +262,7 @@ ledger_writer_told_to_leave(void)
 {
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	attached_queue->epoch++;
-	attached_queue->unfinished_before_epoch = attached_queue->open + attached_queue->length;
+	attached_queue->unfinished_before_epoch = attached_queue->open + ledger_queue_length(attached_queue);
 	LWLockRelease(ledger_lock);
 }
 

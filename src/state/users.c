@@ -1,10 +1,11 @@
 /*
  * users.c
- *		The rows of llm_users, as this process has looked them up.
+ *		The users' rows and keys, as this process has looked them up.
  *
  * A pooled session serves many users, so the cache holds many, and a bounded
- * number: when it is full, or llm_users has changed, it starts anew.  Users
- * without a row are cached as well.
+ * number: when it is full, or something has changed, it starts anew.  Users
+ * without a row are cached as well.  Keys are cached sealed; opened ones are
+ * credential.c's.
  */
 #include "state/users.h"
 
@@ -23,23 +24,24 @@
 
 typedef struct CachedUser
 {
-	char  user_id[MAX_KEY_SIZE]; /* the hash key */
-	bool  has_row;
-	char *tier; /* both in cache_context */
-	char *default_power_level;
+	char	   user_id[MAX_KEY_SIZE]; /* the hash key */
+	UserRecord record;				  /* its parts in cache_context */
 } CachedUser;
 
 static HTAB			*cache;
 static MemoryContext cache_context;
-static uint64		 cache_generation;
+static uint64		 cache_users_generation;
+static uint64		 cache_configuration_generation;
 
-/* An empty cache that belongs to a generation of the table. */
+/* An empty cache that belongs to what the tables say now. */
 static void
-start_cache(uint64 generation)
+start_cache(void)
 {
 	HASHCTL control = { .keysize = MAX_KEY_SIZE, .entrysize = sizeof(CachedUser) };
 
 	cache = NULL;
+	cache_users_generation = extension_users_generation();
+	cache_configuration_generation = extension_configuration_generation();
 	if (cache_context == NULL)
 		cache_context = AllocSetContextCreate(TopMemoryContext, "llm_router users",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -48,94 +50,159 @@ start_cache(uint64 generation)
 	control.hcxt = cache_context;
 	cache = hash_create("llm_router users", 64, &control,
 						HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	cache_generation = generation;
 }
 
-/* The user's row, read as of now; strings in the given context. */
-static CachedUser
-read_user(const char *user_id, MemoryContext context)
+static ByokMode
+byok_from_name(const char *name)
 {
-	CachedUser user = { .has_row = false };
-	Oid		   types[] = { TEXTOID };
-	Datum	   values[] = { CStringGetTextDatum(user_id) };
-	OwnerGuard guard;
-	int		   result;
+	if (name == NULL)
+		return BYOK_UNSET;
+	if (strcmp(name, "prefer") == 0)
+		return BYOK_PREFER;
+	return strcmp(name, "only") == 0 ? BYOK_ONLY : BYOK_NEVER;
+}
 
+static char *
+row_string(uint64 number, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[number], SPI_tuptable->tupdesc, column);
+}
+
+static int64
+row_int64(uint64 number, int column)
+{
+	bool is_null;
+
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[number], SPI_tuptable->tupdesc, column,
+									   &is_null));
+}
+
+/* The result of read_user's query, in the current context. */
+static void
+read_rows(UserRecord *user)
+{
+	user->tier = row_string(0, 1);
+	user->default_power_level = row_string(0, 2);
+	user->byok = byok_from_name(row_string(0, 3));
+	user->keys = palloc(sizeof(UserKey) * SPI_processed);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char *token = row_string(i, 6);
+
+		if (token == NULL)
+			continue;
+		user->keys[user->nkeys++] = (UserKey){
+			.id = row_int64(i, 4),
+			.provider_id = (int32) row_int64(i, 5),
+			.token = token,
+			.base_url = row_string(i, 7),
+		};
+	}
+}
+
+/*
+ * Read as of now; SPI's memory goes away with it, so the result is built in the
+ * given context.  One row a key, and one without a key for a user who has none.
+ * A key for another address of its provider does not stand in a usable one's way.
+ */
+static void
+read_user(const char *user_id, MemoryContext context, UserRecord *user)
+{
+	Oid			  types[] = { TEXTOID };
+	Datum		  values[] = { CStringGetTextDatum(user_id) };
+	OwnerGuard	  guard;
+	MemoryContext previous;
+	char		 *query;
+	int			  result;
+
+	memset(user, 0, sizeof(*user));
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	owner_enter(&guard);
+	query = psprintf("SELECT u.subscription_tier, u.default_power_level::text, u.byok,"
+					 " k.id, k.provider_id::bigint, k.encrypted_api_key, k.base_url"
+					 " FROM (SELECT 1) AS one LEFT JOIN %s AS u ON u.user_id = $1"
+					 " LEFT JOIN (SELECT DISTINCT ON (k.provider_id) k.*"
+					 " FROM %s AS k JOIN %s AS p ON p.id = k.provider_id AND p.base_url = k.base_url"
+					 " WHERE k.user_id = $1 AND k.is_active AND k.refused_at IS NULL"
+					 " ORDER BY k.provider_id, k.id) AS k ON true",
+					 extension_table("llm_users"), extension_table("user_api_keys"),
+					 extension_table("llm_providers"));
 	PushActiveSnapshot(GetLatestSnapshot());
-	result = SPI_execute_with_args(psprintf("SELECT subscription_tier, default_power_level::text"
-											" FROM %s WHERE user_id = $1",
-											extension_table("llm_users")),
-								   1, types, values, NULL, true, 1);
+	result = SPI_execute_with_args(query, 1, types, values, NULL, true, 0);
 	PopActiveSnapshot();
 	if (result != SPI_OK_SELECT)
-		elog(ERROR, "could not read llm_users: %s", SPI_result_code_string(result));
-	if (SPI_processed > 0)
-	{
-		HeapTuple row = SPI_tuptable->vals[0];
-		char	 *tier = SPI_getvalue(row, SPI_tuptable->tupdesc, 1);
-		char	 *level = SPI_getvalue(row, SPI_tuptable->tupdesc, 2);
-
-		user.has_row = true;
-		user.tier = MemoryContextStrdup(context, tier);
-		user.default_power_level = level ? MemoryContextStrdup(context, level) : NULL;
-	}
+		elog(ERROR, "could not read the user: %s", SPI_result_code_string(result));
+	previous = MemoryContextSwitchTo(context);
+	read_rows(user);
+	MemoryContextSwitchTo(previous);
 	owner_leave(&guard);
 	SPI_finish();
-	return user;
 }
 
 /* The cached user, or NULL. */
-static const CachedUser *
+static const UserRecord *
 find_cached(const char *user_id)
 {
-	uint64 generation = extension_users_generation();
+	const CachedUser *user;
 
-	if (cache == NULL || cache_generation != generation)
-		start_cache(generation);
-	return hash_search(cache, user_id, HASH_FIND, NULL);
+	if (cache == NULL || cache_users_generation != extension_users_generation() ||
+		cache_configuration_generation != extension_configuration_generation())
+		start_cache();
+	user = hash_search(cache, user_id, HASH_FIND, NULL);
+	return user ? &user->record : NULL;
 }
 
 /*
  * Read the user and remember it.  A change that comes while it is read makes
  * the generation differ, so that the next look-up starts anew.
  */
-static const CachedUser *
+static const UserRecord *
 remember_user(const char *user_id)
 {
-	CachedUser	read;
+	UserRecord	read;
 	CachedUser *user;
 
 	if (hash_get_num_entries(cache) >= MAX_CACHED_USERS)
-		start_cache(cache_generation);
-	read = read_user(user_id, cache_context);
+		start_cache();
+	read_user(user_id, cache_context, &read);
 	user = hash_search(cache, user_id, HASH_ENTER, NULL);
-	user->has_row = read.has_row;
-	user->tier = read.tier;
-	user->default_power_level = read.default_power_level;
-	return user;
+	user->record = read;
+	return &user->record;
 }
 
-bool
-user_lookup(const char *user_id, char **tier, char **default_power_level)
+static char *
+copy_string(const char *text)
 {
-	const CachedUser *user;
-	CachedUser		  uncached;
+	return text ? pstrdup(text) : NULL;
+}
+
+/* The cache may start anew while the caller still needs it. */
+static void
+copy_user(const UserRecord *from, UserRecord *to)
+{
+	*to = *from;
+	to->tier = copy_string(from->tier);
+	to->default_power_level = copy_string(from->default_power_level);
+	to->keys = palloc(sizeof(UserKey) * Max(from->nkeys, 1));
+	for (int i = 0; i < from->nkeys; i++)
+	{
+		to->keys[i] = from->keys[i];
+		to->keys[i].token = pstrdup(from->keys[i].token);
+		to->keys[i].base_url = pstrdup(from->keys[i].base_url);
+	}
+}
+
+void
+user_lookup(const char *user_id, UserRecord *user)
+{
+	const UserRecord *known;
 
 	if (strlen(user_id) >= MAX_KEY_SIZE)
 	{
-		uncached = read_user(user_id, CurrentMemoryContext);
-		user = &uncached;
+		read_user(user_id, CurrentMemoryContext, user);
+		return;
 	}
-	else if ((user = find_cached(user_id)) == NULL)
-		user = remember_user(user_id);
-
-	if (!user->has_row)
-		return false;
-	*tier = pstrdup(user->tier);
-	*default_power_level = user->default_power_level ? pstrdup(user->default_power_level)
-													 : NULL;
-	return true;
+	known = find_cached(user_id);
+	copy_user(known ? known : remember_user(user_id), user);
 }

@@ -1,17 +1,27 @@
 /*
  * users.h
- *		The rows of llm_users, as this process has looked them up.
+ *		The users' rows and keys, as this process has looked them up.
  */
 #ifndef LLM_ROUTER_USERS_H
 #define LLM_ROUTER_USERS_H
 
-#include "postgres.h"
+#include "routing/route.h"
+
+typedef struct UserRecord
+{
+	char	*tier;				  /* NULL: no row */
+	char	*default_power_level; /* NULL: the row names none, or there is none */
+	ByokMode byok;				  /* BYOK_UNSET likewise */
+
+	/* Active and not refused, for each provider the oldest. */
+	UserKey *keys;
+	int		 nkeys;
+} UserRecord;
 
 /*
- * Tier and default power level of a user; false when llm_users has no row of
- * that user.  *default_power_level is NULL when the row names none.  Strings
- * are palloc'd.  Cached until llm_users changes.
+ * What is known of a user; palloc'd.  Cached until the users, their keys, or the
+ * configuration change.
  */
-extern bool user_lookup(const char *user_id, char **tier, char **default_power_level);
+extern PGDLLEXPORT void user_lookup(const char *user_id, UserRecord *user);
 
 #endif /* LLM_ROUTER_USERS_H */

@@ -8,7 +8,8 @@
  * records of a spill file come through jsonb_populate_recordset and are
  * otherwise treated alike.  Those may have been written before, and are then
  * passed over.  A record from the ring leaves it with the commit, so one that
- * the ledger has already is a mistake and goes to quarantine as such.
+ * the ledger has already is a mistake and goes to quarantine as such.  Notes are
+ * few, and each is a call of llm_note_write.
  *
  * The statements are prepared once a process and follow changes of the tables;
  * they name the schema, so after a failure they are made anew (somebody may
@@ -28,6 +29,7 @@
 #include "pgstat.h"
 #include "state/extension.h"
 #include "state/ledger_row.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -35,6 +37,7 @@
 #include "workers/ledger_partitions.h"
 
 #define BATCH_RELATION "batch"
+#define TRIM_BATCH	   1000 /* audit entries deleted at once: some 10 ms */
 
 /* A key of the rollup, in the order in which rows are locked: always the same. */
 #define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status"
@@ -271,6 +274,38 @@ write_lines(const LedgerBatch *batch)
 }
 
 /* ------------------------------------------------------------------------
+ * Notes
+ * ------------------------------------------------------------------------
+ */
+
+static const char *
+batch_json(const LedgerBatch *batch, int i)
+{
+	StringInfoData json;
+
+	if (batch->lines != NULL)
+		return batch->lines[i];
+	initStringInfo(&json);
+	ledger_record_json(batch->blocks[i], &json);
+	return json.data;
+}
+
+static void
+write_notes(const LedgerBatch *batch)
+{
+	Oid	  types[] = { TEXTOID };
+	char *sql = psprintf("SELECT %s($1::jsonb)", extension_table("llm_note_write"));
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		Datum note = CStringGetTextDatum(batch_json(batch, i));
+
+		if (SPI_execute_with_args(sql, 1, types, &note, NULL, false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not write a note to the audit log");
+	}
+}
+
+/* ------------------------------------------------------------------------
  * The transaction around all of these
  * ------------------------------------------------------------------------
  */
@@ -384,7 +419,9 @@ run(BatchWork work, const LedgerBatch *batch, const void *argument, char **reaso
 static BatchResult
 write_work(const LedgerBatch *batch, const void *argument)
 {
-	if (batch->blocks != NULL)
+	if (batch->kind == LEDGER_NOTE)
+		write_notes(batch);
+	else if (batch->blocks != NULL)
 		write_ring(batch);
 	else
 		write_lines(batch);
@@ -397,25 +434,13 @@ batch_write(const LedgerBatch *batch, char **reason)
 	return run(write_work, batch, NULL, reason);
 }
 
-static const char *
-first_json(const LedgerBatch *batch)
-{
-	StringInfoData json;
-
-	if (batch->lines != NULL)
-		return batch->lines[0];
-	initStringInfo(&json);
-	ledger_row_json(batch->blocks[0], &json);
-	return json.data;
-}
-
 static BatchResult
 quarantine_work(const LedgerBatch *batch, const void *why)
 {
 	Oid	  types[] = { TEXTOID, TEXTOID };
 	Datum values[] = {
 		CStringGetTextDatum((const char *) why),
-		CStringGetTextDatum(first_json(batch))
+		CStringGetTextDatum(batch_json(batch, 0))
 	};
 	char *sql = psprintf("INSERT INTO %s (reason, record) VALUES ($1, $2::jsonb)",
 						 extension_table("llm_usage_quarantine"));
@@ -429,6 +454,40 @@ BatchResult
 batch_quarantine(const LedgerBatch *batch, const char *why, char **reason)
 {
 	return run(quarantine_work, batch, why, reason);
+}
+
+typedef struct UsedKeys
+{
+	const int64 *ids;
+	int			 n;
+} UsedKeys;
+
+static BatchResult
+key_use_work(const LedgerBatch *batch, const void *argument)
+{
+	const UsedKeys *keys = argument;
+	Datum		   *ids = palloc(sizeof(Datum) * keys->n);
+	Oid				types[] = { INT8ARRAYOID };
+	Datum			values[1];
+	char		   *table = extension_table("user_api_keys");
+	char		   *sql = psprintf("UPDATE %s SET last_used_at = now() WHERE id IN (SELECT id FROM %s"
+											 " WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)",
+								   table, table);
+
+	for (int i = 0; i < keys->n; i++)
+		ids[i] = Int64GetDatum(keys->ids[i]);
+	values[0] = PointerGetDatum(construct_array(ids, keys->n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not note the use of keys");
+	return BATCH_COMMITTED;
+}
+
+BatchResult
+batch_note_key_use(const int64 *key_ids, int n, char **reason)
+{
+	UsedKeys keys = { key_ids, n };
+
+	return run(key_use_work, NULL, &keys, reason);
 }
 
 static BatchResult
@@ -458,4 +517,28 @@ batch_maintain_partitions(char **reason)
 	while ((result = run(drop_work, NULL, NULL, reason)) == BATCH_COMMITTED)
 		;
 	return *reason == NULL ? BATCH_COMMITTED : result;
+}
+
+/* BATCH_REJECTED: nothing left to delete. */
+static BatchResult
+trim_work(const LedgerBatch *batch, const void *argument)
+{
+	Oid	  types[] = { TIMESTAMPTZOID };
+	Datum before = TimestampTzGetDatum(GetCurrentTimestamp() -
+									   (int64) setting_audit_retention * USECS_PER_DAY);
+	char *table = extension_table("llm_audit_logs");
+	char *sql = psprintf("DELETE FROM %s WHERE id IN (SELECT id FROM %s WHERE created_at < $1"
+						 " ORDER BY created_at LIMIT %d)",
+						 table, table, TRIM_BATCH);
+
+	if (SPI_execute_with_args(sql, 1, types, &before, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete from llm_audit_logs");
+	return SPI_processed > 0 ? BATCH_COMMITTED : BATCH_REJECTED;
+}
+
+BatchResult
+batch_trim_audit(char **reason)
+{
+	*reason = NULL;
+	return setting_audit_retention > 0 ? run(trim_work, NULL, NULL, reason) : BATCH_REJECTED;
 }

@@ -5,11 +5,12 @@
 #ifndef LLM_ROUTER_LEDGER_BATCH_H
 #define LLM_ROUTER_LEDGER_BATCH_H
 
-#include "postgres.h"
+#include "state/ledger_ring.h"
 
-/* Records in the ring (blocks), or from a spill file (lines of JSON). */
+/* Records of a kind in the ring (blocks), or from a spill file (lines of JSON). */
 typedef struct LedgerBatch
 {
+	LedgerKind		   kind;
 	int				   n;
 	const int32		  *blocks; /* or NULL */
 	const char *const *lines;  /* or NULL */
@@ -33,7 +34,16 @@ extern BatchResult batch_write(const LedgerBatch *batch, char **reason);
 /* Put a batch's one record into llm_usage_quarantine instead. */
 extern BatchResult batch_quarantine(const LedgerBatch *batch, const char *why, char **reason);
 
+/* Note in user_api_keys that keys were used now.  Rows that somebody has locked are passed over. */
+extern BatchResult batch_note_key_use(const int64 *key_ids, int n, char **reason);
+
 /* Make partitions ahead, and drop those that llm_router.usage_retention ends. */
 extern BatchResult batch_maintain_partitions(char **reason);
+
+/*
+ * Delete some of the entries that llm_router.audit_retention ends, few enough
+ * to keep no caller waiting.  BATCH_REJECTED without a reason: none are left.
+ */
+extern BatchResult batch_trim_audit(char **reason);
 
 #endif /* LLM_ROUTER_LEDGER_BATCH_H */

@@ -12,6 +12,12 @@
  * refused by itself goes to llm_usage_quarantine, else to the server log.  What
  * may be possible later (a lock, a full disk) stays queued and is tried again.
  *
+ * Notes (entries of the audit log) have a list and transactions of their own in
+ * each turn, so that neither kind can fail because of the other.  What cannot be
+ * written now is tried again after NOTE_RETRY_MS, and waits for a lock much less
+ * long than that (llm_note_write says how long), since callers wait meanwhile.  A
+ * note that is refused becomes a line of the server log.
+ *
  * The writer leaves when it has been idle for llm_router.worker_idle_timeout
  * and no call is under way in its database; when another database needs its
  * place and no call is under way; and, told by SIGTERM, when every call of that
@@ -26,12 +32,14 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "state/ledger_row.h"
 #include "state/ledger_spill.h"
 #include "state/ledger_writers.h"
 #include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "workers/key_use.h"
 #include "workers/ledger_batch.h"
 #include "workers/workers.h"
 
@@ -40,15 +48,16 @@
 #define RETRY_LAST_MS		 1000
 #define TOLD_PATIENCE_MS	 10000
 #define DELAY_LOG_MS		 10000
+#define NOTE_RETRY_MS		 1000
 #define MAINTENANCE_MS		 (3600 * 1000)
 #define MAINTENANCE_RETRY_MS (60 * 1000)
 
-/* The lines of the spill file that are still to be written. */
+/* The lines of the spill file that are still to be written, by kind. */
 typedef struct Spill
 {
 	bool  pending;
-	List *lines;
-	int	  done;
+	List *lines[LEDGER_KIND_COUNT];
+	int	  done[LEDGER_KIND_COUNT];
 } Spill;
 
 static Spill		 spill;
@@ -102,24 +111,25 @@ sleep_ms(long timeout)
 /* Where records went, for the counters of llm_status. */
 typedef enum Destination
 {
-	TO_LEDGER,
+	TO_TABLE,
 	TO_QUARANTINE,
 	TO_LOG
 } Destination;
 
 static void
-count_records(LedgerQueue *queue, int n, Destination destination)
+count_records(LedgerQueue *queue, const LedgerBatch *batch, Destination destination)
 {
 	switch (destination)
 	{
-		case TO_LEDGER:
-			queue->committed += n;
+		case TO_TABLE:
+			if (batch->kind == LEDGER_CALL)
+				queue->committed += batch->n;
 			break;
 		case TO_QUARANTINE:
-			queue->quarantined += n;
+			queue->quarantined += batch->n;
 			break;
 		case TO_LOG:
-			queue->logged += n;
+			queue->logged += batch->n;
 			break;
 	}
 }
@@ -140,8 +150,8 @@ take_off_queue(const LedgerBatch *batch, Destination destination)
 			owners[nowners++] = record->owner;
 	}
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-	ledger_queue_advance(queue, batch->n);
-	count_records(queue, batch->n, destination);
+	ledger_queue_advance(queue, batch->kind, batch->n);
+	count_records(queue, batch, destination);
 	LWLockRelease(ledger_lock);
 	for (int i = 0; i < nowners; i++)
 		ledger_wake(owners[i]);
@@ -155,9 +165,9 @@ finish(const LedgerBatch *batch, Destination destination)
 	else
 	{
 		LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-		count_records(ledger_writer_queue(), batch->n, destination);
+		count_records(ledger_writer_queue(), batch, destination);
 		LWLockRelease(ledger_lock);
-		spill.done += batch->n;
+		spill.done[batch->kind] += batch->n;
 	}
 }
 
@@ -180,6 +190,11 @@ set_aside(const LedgerBatch *one, const char *why)
 {
 	char *reason;
 
+	if (one->kind == LEDGER_NOTE)
+	{
+		finish_in_log(one, why);
+		return true;
+	}
 	switch (batch_quarantine(one, why, &reason))
 	{
 		case BATCH_COMMITTED:
@@ -195,17 +210,18 @@ set_aside(const LedgerBatch *one, const char *why)
 
 /* Say in the log why records wait: at once, then now and again. */
 static void
-log_delay(int n, const char *reason)
+log_delay(const LedgerBatch *batch, const char *reason)
 {
-	static TimestampTz last;
+	static TimestampTz last[LEDGER_KIND_COUNT];
 	TimestampTz		   now = GetCurrentTimestamp();
 
-	if (!TimestampDifferenceExceeds(last, now, DELAY_LOG_MS))
+	if (!TimestampDifferenceExceeds(last[batch->kind], now, DELAY_LOG_MS))
 		return;
-	last = now;
+	last[batch->kind] = now;
 	ereport(LOG,
-			(errmsg("llm_router: the ledger cannot be written now: %s", reason),
-			 errhint("%d records stay queued; it is tried again.", n)));
+			(errmsg("llm_router: the %s cannot be written now: %s",
+					batch->kind == LEDGER_CALL ? "ledger" : "audit log", reason),
+			 errhint("%d records stay queued; it is tried again.", batch->n)));
 }
 
 /* Write a batch.  False: what is left of it is to be tried again. */
@@ -217,13 +233,13 @@ write_batch(const LedgerBatch *batch)
 	switch (batch_write(batch, &reason))
 	{
 		case BATCH_COMMITTED:
-			finish(batch, TO_LEDGER);
+			finish(batch, TO_TABLE);
 			return true;
 		case BATCH_NO_EXTENSION:
 			finish_in_log(batch, "the extension is not installed any more");
 			return true;
 		case BATCH_RETRY:
-			log_delay(batch->n, reason);
+			log_delay(batch, reason);
 			return false;
 		case BATCH_REJECTED:
 			break;
@@ -233,6 +249,7 @@ write_batch(const LedgerBatch *batch)
 	for (int i = 0; i < batch->n; i++)
 	{
 		LedgerBatch one = {
+			.kind = batch->kind,
 			.n = 1,
 			.blocks = batch->blocks ? batch->blocks + i : NULL,
 			.lines = batch->lines ? batch->lines + i : NULL,
@@ -256,86 +273,168 @@ typedef enum TurnResult
 	TURN_RETRY
 } TurnResult;
 
-/* The queue's first records; none: note that the writer sleeps. */
+/* The queue's first records of a kind; no calls: note that the writer sleeps. */
 static int
-take_turn(int32 *blocks)
+take_turn(LedgerKind kind, int32 *blocks)
 {
 	LedgerQueue *queue = ledger_writer_queue();
 	int			 n;
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
-	n = ledger_queue_peek(queue, blocks, BATCH_MAX);
-	queue->writer_sleeps = n == 0;
+	n = ledger_queue_peek(queue, kind, blocks, BATCH_MAX);
+	if (kind == LEDGER_CALL)
+		queue->writer_sleeps = n == 0;
 	LWLockRelease(ledger_lock);
 	return n;
 }
 
 static TurnResult
-write_queue(void)
+write_queue(LedgerKind kind)
 {
 	int32		blocks[BATCH_MAX];
-	LedgerBatch batch = { .blocks = blocks };
+	LedgerBatch batch = { .kind = kind, .blocks = blocks };
 
-	batch.n = take_turn(blocks);
+	batch.n = take_turn(kind, blocks);
+	if (batch.n == 0)
+		return TURN_NOTHING;
+	if (kind == LEDGER_CALL)
+		key_use_collect(&batch);
+	if (!write_batch(&batch))
+		return TURN_RETRY;
+	key_use_write();
+	return TURN_WROTE;
+}
+
+static TurnResult
+write_spill(LedgerKind kind)
+{
+	const char *lines[BATCH_MAX];
+	LedgerBatch batch = { .kind = kind, .lines = lines };
+	const List *from = spill.lines[kind];
+
+	while (batch.n < BATCH_MAX && spill.done[kind] + batch.n < list_length(from))
+	{
+		lines[batch.n] = list_nth(from, spill.done[kind] + batch.n);
+		batch.n++;
+	}
 	if (batch.n == 0)
 		return TURN_NOTHING;
 	return write_batch(&batch) ? TURN_WROTE : TURN_RETRY;
 }
 
+/* The queue comes first: callers wait for it. */
 static TurnResult
-write_spill(void)
+write_kind(LedgerKind kind)
 {
-	const char *lines[BATCH_MAX];
-	LedgerBatch batch = { .lines = lines };
+	TurnResult result = write_queue(kind);
 
-	while (batch.n < BATCH_MAX && spill.done + batch.n < list_length(spill.lines))
+	return result == TURN_NOTHING ? write_spill(kind) : result;
+}
+
+static TurnResult
+write_notes(void)
+{
+	static TimestampTz not_before;
+	TimestampTz		   now = GetCurrentTimestamp();
+	TurnResult		   result;
+
+	if (now < not_before)
+		return TURN_RETRY;
+	result = write_kind(LEDGER_NOTE);
+	if (result == TURN_RETRY)
+		not_before = TimestampTzPlusMilliseconds(now, NOTE_RETRY_MS);
+	return result;
+}
+
+static void
+load_spill(Oid database)
+{
+	ListCell *cell;
+	List	 *lines = ledger_spill_read(database);
+
+	spill.pending = lines != NIL;
+	foreach (cell, lines)
 	{
-		lines[batch.n] = list_nth(spill.lines, spill.done + batch.n);
-		batch.n++;
+		char	  *line = lfirst(cell);
+		LedgerKind kind = ledger_json_kind(line);
+
+		spill.lines[kind] = lappend(spill.lines[kind], line);
 	}
-	if (batch.n > 0)
-		return write_batch(&batch) ? TURN_WROTE : TURN_RETRY;
-	ledger_spill_remove(MyDatabaseId);
+}
+
+static void
+finish_spill(Oid database)
+{
+	for (int kind = 0; kind < LEDGER_KIND_COUNT; kind++)
+		if (spill.done[kind] < list_length(spill.lines[kind]))
+			return;
+	ledger_spill_remove(database);
 	spill.pending = false;
+}
+
+/*
+ * Work for once an hour.  It says COMMITTED when it has done something and there
+ * may be more to do, REJECTED without a reason when there is not.
+ */
+typedef struct Maintenance
+{
+	const char *what;
+	BatchResult (*work)(char **reason);
+	TimestampTz next;
+} Maintenance;
+
+/* With records only: a database without any gets no partitions. */
+static Maintenance maintain_partitions = { "maintain the partitions of the ledger",
+										   batch_maintain_partitions, 0 };
+static Maintenance trim_audit = { "delete old entries of the audit log", batch_trim_audit, 0 };
+
+static BatchResult
+maintain(Maintenance *maintenance)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	char	   *reason;
+	BatchResult result;
+
+	if (now < maintenance->next)
+		return BATCH_REJECTED;
+	result = maintenance->work(&reason);
+	if (reason != NULL)
+		ereport(LOG, (errmsg("llm_router: could not %s: %s", maintenance->what, reason)));
+	maintenance->next =
+		TimestampTzPlusMilliseconds(now, reason != NULL ? MAINTENANCE_RETRY_MS : MAINTENANCE_MS);
+	return result;
+}
+
+/*
+ * Some of the old entries; the turns go on while there are more, so that calls
+ * are written in between.
+ */
+static TurnResult
+trim(void)
+{
+	if (maintain(&trim_audit) != BATCH_COMMITTED)
+		return TURN_NOTHING;
+	trim_audit.next = 0;
 	return TURN_WROTE;
 }
 
-/* The queue comes first: callers wait for it. */
+/* Callers wait for calls, so how those went says when the next turn is. */
 static TurnResult
 run_turn(void)
 {
 	MemoryContext previous = MemoryContextSwitchTo(batch_context);
-	TurnResult	  result = write_queue();
+	TurnResult	  calls = write_kind(LEDGER_CALL);
+	TurnResult	  others = write_notes();
 
-	if (result == TURN_NOTHING && spill.pending)
-		result = write_spill();
+	if (spill.pending)
+		finish_spill(MyDatabaseId);
+	if (calls == TURN_WROTE)
+		(void) maintain(&maintain_partitions);
+	if (others != TURN_RETRY && trim() == TURN_WROTE)
+		others = TURN_WROTE;
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(batch_context);
-	return result;
-}
-
-/* Once an hour with records: a database without any gets no partitions. */
-static void
-maintain_partitions(void)
-{
-	static TimestampTz next;
-	TimestampTz		   now = GetCurrentTimestamp();
-	MemoryContext	   previous;
-	char			  *reason;
-	int				   wait_ms = MAINTENANCE_MS;
-
-	if (now < next)
-		return;
-	previous = MemoryContextSwitchTo(batch_context);
-	if (batch_maintain_partitions(&reason) != BATCH_COMMITTED && reason != NULL)
-	{
-		ereport(LOG,
-				(errmsg("llm_router: could not maintain the partitions of the ledger: %s", reason)));
-		wait_ms = MAINTENANCE_RETRY_MS;
-	}
-	next = TimestampTzPlusMilliseconds(now, wait_ms);
-	MemoryContextSwitchTo(previous);
-	MemoryContextReset(batch_context);
+	return calls == TURN_NOTHING ? others : calls;
 }
 
 /* How long to stay asleep, in ms; 0: leave. */
@@ -371,8 +470,6 @@ writer_loop(void)
 		TurnResult turn = run_turn();
 		long	   stay_ms;
 
-		if (turn == TURN_WROTE)
-			maintain_partitions();
 		if (ShutdownRequestPending && told_at == 0)
 		{
 			told_at = GetCurrentTimestamp();
@@ -411,8 +508,7 @@ llm_router_ledger_writer_main(Datum arg)
 	fix_settings();
 	batch_context = AllocSetContextCreate(TopMemoryContext, "llm_router ledger batch",
 										  ALLOCSET_DEFAULT_SIZES);
-	spill.lines = ledger_spill_read(database);
-	spill.pending = spill.lines != NIL;
+	load_spill(database);
 	ledger_writer_ready();
 	writer_loop();
 	pgstat_report_stat(true);

@@ -89,11 +89,11 @@ def calls_logged(directory, begun, ended):
     return sorted(times)
 
 
-def pgbench(script, clients, seconds):
+def pgbench(script, clients, seconds, user=""):
     """Run one pgbench script: calls a second, median and 99th percentile in ms, CPU of the server in us a call.
 
     The start is left out: a session's first call reads PostgreSQL's catalogs and the configuration, which takes it
-    several ms.
+    several ms. `user` is llm_router.user_id.
     """
     warm_up = 1 + clients / 50
     with tempfile.TemporaryDirectory() as directory:
@@ -104,6 +104,7 @@ def pgbench(script, clients, seconds):
         process = subprocess.Popen(
             ["pgbench", "-n", "-M", "prepared", "-f", path, "-c", str(clients), "-j", str(min(clients, 2)),
              "-T", str(math.ceil(warm_up + seconds + 0.5)), "--log", f"--log-prefix={directory}/log"],
+            env={**os.environ, "PGOPTIONS": f"-c llm_router.user_id={user}"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         time.sleep(warm_up)
         begun, spent = time.time(), -cpu_seconds(postmaster)
@@ -237,6 +238,48 @@ def routing():
     print_table("Routing alone", ("models", "rules", "us/plan"), [(500, 2000, f"{plan:.1f}")])
 
 
+def compare_keys(title, rounds, seconds):
+    """llm_chat with a user's own key against the same call with the platform's, in turns."""
+    users = {"platform's key": "bench-platform", "user's key": "bench1"}
+    for clients in (1, 8):
+        measured = {kind: [] for kind in users}
+        for _ in range(rounds):
+            for kind, user in users.items():
+                measured[kind].append(pgbench(CHAT, clients, seconds, user))
+        figures = {kind: median_of(of_kind) for kind, of_kind in measured.items()}
+        print_table(f"{title}, {clients} client(s)", ("", "calls/s", "p99 ms", "CPU us/call"),
+                    [(kind, f"{m['rate']:.0f}", f"{m['p99']:.3f}", f"{m['cpu']:.0f}") for kind, m in figures.items()])
+        ratio = statistics.median(own["rate"] / platform["rate"] for platform, own in zip(*measured.values()))
+        print(f"  user's key / platform's key throughput: {ratio:.3f}")
+
+
+def user_keys(rounds, seconds, users):
+    """Users' keys: warm calls with few and with many keys in the table, and a cold key by itself."""
+    sql("INSERT INTO llm_users (user_id, subscription_tier) VALUES ('bench1', 'enterprise'), ('bench-platform', 'enterprise');"
+        " SET llm_router.user_id = 'bench1'; SELECT llm_key_add('mock', 'sk-bench-user-0123456789', validate => false)")
+    compare_keys("1 key in the table", rounds, seconds)
+    # Ten keys a user: the mock's, and copies of it that nobody opens.
+    sql(f"""
+        INSERT INTO user_api_keys (user_id, provider_id, encrypted_api_key, base_url, masked_key, key_name)
+        SELECT 'bench' || u, p.id, k.encrypted_api_key, p.base_url, k.masked_key, 'default'
+        FROM user_api_keys k, generate_series(1, {users}) AS u, (SELECT * FROM llm_providers ORDER BY name = 'mock' DESC, name LIMIT 10) AS p
+        ON CONFLICT DO NOTHING;
+        ANALYZE user_api_keys""")
+    keys = sql("SELECT count(*) FROM user_api_keys")
+    compare_keys(f"{keys} keys of {users} users in the table", rounds, seconds)
+    library = f"'{MODULES}/keys/llm_router_keys_test'"
+    sql(f"CREATE FUNCTION test_key_open_microseconds(text, text, text, boolean, int) RETURNS float8 LANGUAGE c AS {library};"
+        f"CREATE FUNCTION test_user_lookup_microseconds(text, int, int) RETURNS float8 LANGUAGE c AS {library}")
+    opened = ("SELECT min(test_key_open_microseconds(k.encrypted_api_key, 'bench1', regexp_replace(k.base_url, '(//[^/]*).*', '\\1'), {}, 2000))"
+              " FROM user_api_keys k JOIN llm_providers p ON p.id = k.provider_id, generate_series(1, 5)"
+              " WHERE p.name = 'mock' AND k.user_id = 'bench1'")
+    looked_up = "SELECT min(test_user_lookup_microseconds('bench', {}, {})) FROM generate_series(1, 3)"
+    rows = [("look up a user with keys", sql(looked_up.format(users, min(users, 20000))), sql(looked_up.format(1, 20000))),
+            ("open a key", sql(opened.format("true")), sql(opened.format("false")))]
+    print_table("A user's key by itself, us", ("", "cold", "cached"),
+                [(what, f"{float(cold):.1f}", f"{float(cached):.2f}") for what, cold, cached in rows])
+
+
 def api_formats(rounds):
     """Each API format by itself: checking a request, writing it, and reading its answer, without SQL and network.
 
@@ -358,6 +401,7 @@ def main():
     routing()
     api_formats(3 if quick else 15)
     memory(calls)
+    user_keys(rounds, seconds, 2000 if quick else 100_000)
     mock.stop()
     delayed(options.programs, (32,) if quick else (1, 32, 100), seconds)
     streams(options.programs, 20_000, 2000 if quick else 20_000, 3 if quick else 9)

@@ -41,7 +41,7 @@ SELECT is_empty($$
 $$, 'every table and sequence is dumped');
 SELECT set_eq($$
 	SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'f' AND confrelid = 'llm_install'::regclass
-$$, ARRAY['llm_providers', 'llm_tiers', 'llm_seeds'], 'tables with seed rows that refer to no other one are restored after llm_install');
+$$, ARRAY['llm_providers', 'llm_tiers', 'llm_budgets', 'llm_seeds'], 'tables with seed rows or audited changes that refer to no other one are restored after llm_install');
 SELECT results_eq('SELECT installation FROM llm_install', ARRAY[true], 'one row stands for the installation');
 
 -- The ledger's parent

@@ -63,7 +63,8 @@ sub use_database
 			VALUES ('eco', 'gold', 1, llm_model_id('local', 'tiny'));
 		INSERT INTO llm_users (user_id, subscription_tier) VALUES ('ann', 'gold');
 		INSERT INTO llm_budgets (scope, period, limit_usd) VALUES ('total', 'month', 5);
-		INSERT INTO llm_provider_keys VALUES (llm_provider_id('groq'), 'gAAAAAtest');
+		INSERT INTO llm_provider_keys (provider_id, encrypted_api_key, base_url)
+		VALUES (llm_provider_id('groq'), 'gAAAAAtest', 'https://api.groq.com/openai/v1');
 		INSERT INTO user_api_keys (user_id, provider_id, encrypted_api_key, base_url, masked_key)
 		VALUES ('ann', llm_provider_id('groq'), 'gAAAAAtest', 'https://api.groq.com/openai/v1', '…');
 		INSERT INTO llm_audit_logs (actor, action) VALUES ('ann', 'byok.key.add');

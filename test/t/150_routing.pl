@@ -48,6 +48,12 @@ plan_is("9, 1, 'prefer', '{1}'",
 plan_is("9, 1, 'prefer', '{2}'",
 	[ 'p2/m2 user: your own key at p2', 'p0/m0 platform: rule 1 primary', 'p1/m1 platform: rule 1 fallback' ],
 	'a user key brings in models that no rule names');
+plan_is("9, 1, 'prefer', '{-1}'",
+	[ 'p0/m0 platform: rule 1 primary', 'p1/m1 platform: rule 1 fallback' ],
+	'a key that was stored for another address of the provider is not used');
+plan_is("9, 1, 'prefer', '{-1,1}'",
+	[ 'p1/m1 user: your own key at p1, rule 1 fallback', 'p0/m0 platform: rule 1 primary', 'p1/m1 platform: rule 1 fallback' ],
+	'… and does not stand in the way of one that is');
 plan_is("9, 1, 'only', '{1}'",
 	[ 'p1/m1 user: your own key at p1, rule 1 fallback', 'p0/m0 not: no key of your own at p0, and byok is only' ],
 	'byok only excludes what has no user key');

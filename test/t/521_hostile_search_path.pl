@@ -110,7 +110,11 @@ my @statements = (
 	q(SELECT router.llm_last_call(), router.llm_user_id()),
 	q(BEGIN; SELECT router.llm_set_user('ann'); SELECT router.llm_user_id(); COMMIT),
 	q(SELECT router.llm_provider_set_key('openai', 'sk-0123456789', false)),
-	q(SELECT router.llm_keys_reencrypt()),
+	q(SELECT router.llm_provider_confirm_keys('openai'), router.llm_keys_reencrypt()),
+	qq(SELECT router.llm_provider_add('keyed', '@{[$provider->url('/v1')]}')),
+	q(SELECT router.llm_key_test('keyed', 'sk-0123456789')), q(SELECT router.llm_key_add('keyed', 'sk-0123456789', 'mine', false)),
+	q(SELECT router.llm_key_set_active(id, false), router.llm_key_update(id, 'sk-9876543210', false), router.llm_key_delete(id) FROM router.llm_keys),
+	q(SELECT router.llm_audit_user_id(); TABLE router.llm_audit_logs),
 	q(SELECT router.llm_doctor(), router.llm_server_checks(NULL), router.llm_ledger_status()),
 	q(TABLE router.llm_status), q(TABLE router.llm_power_levels),
 	q(SELECT router.llm_seed_tiers(), router.llm_seed_providers(), router.llm_seed_models(), router.llm_seed_rules()),
@@ -126,14 +130,20 @@ is(hostile($_) =~ /(ERROR.*)/ ? $1 : '', '', "runs nothing hostile: $_") foreach
 
 like(hostile(q(INSERT INTO router.llm_tiers (subscription_tier, power_levels) VALUES ('Gold!', '{eco}'))), qr/subscription tier "Gold!" is not valid/, 'constraints say what is wrong');
 like(hostile(q(SELECT router.llm_model_id('sim', 'x'))), qr/unknown model "x"/, '... and helpers');
-LlmRouterTest::wait_until('the ledger writer has written', sub { $node->safe_psql('postgres', 'SELECT pg_catalog.count(*) FROM router.llm_usage_rollup') > 0 });
+# The ledger's writer also writes refusals to the audit log.
+like(hostile(q(SELECT router.llm_grant('someone', 'user'); SET ROLE someone; SELECT router.llm_ask('x', options => '{"router": {"user_id": "ann"}}'))), qr/may not speak/, '... and calls');
+foreach my $written ('llm_usage_rollup', "llm_audit_logs WHERE action OPERATOR(pg_catalog.=) 'access.refused'")
+{
+	LlmRouterTest::wait_until("the writer has written $written", sub { $node->safe_psql('postgres', "SELECT pg_catalog.count(*) FROM router.$written") > 0 });
+}
 unlike(slurp_file($node->logfile, $log_start), qr/LOG:  hostile .* was run/, 'and nothing hostile was run by a worker, or in a caught error');
 
 # So that a new function does not go untried.
 my $tried = join ' ', @statements;
 # Called by constraints and triggers above, or by the ones named there.
 my %indirect = map { $_ => 1 } qw(llm_require llm_reject llm_touch llm_config_changed llm_install_restore llm_access_change
-	llm_request_rules_valid llm_check_path_valid llm_seed llm_seed_one llm_seed_row);
+	llm_request_rules_valid llm_check_path_valid llm_seed llm_seed_one llm_seed_row
+	llm_restore_session llm_audit_change llm_audit_change_write llm_audit_guard llm_audit_object llm_audit_shown llm_audit_write llm_note_write);
 my @untried = grep { !$indirect{$_} && $tried !~ /router\.$_\b/ }
   split /\n/, $node->safe_psql('postgres', q(SET search_path = pg_catalog; SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'router'::regnamespace));
 is("@untried", '', 'every function was tried');

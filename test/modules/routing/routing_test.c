@@ -47,7 +47,7 @@ make_catalog(int nproviders, int nmodels, int nrules)
 			.enabled = true,
 			.format = &some_format,
 			.format_name = some_format.name,
-			.endpoint.auth_type = AUTH_BEARER,
+			.endpoint = { .auth_type = AUTH_BEARER, .base_url = "https://example.com" },
 			.encrypted_key = i < nproviders - 1 ? "key" : NULL,
 		};
 
@@ -100,28 +100,41 @@ make_catalog(int nproviders, int nmodels, int nrules)
 	return catalog;
 }
 
-static Bitmapset *
-bitmapset_from_array(ArrayType *array)
+static UserKey
+user_key(int32 provider_id)
 {
-	Bitmapset *set = NULL;
-	Datum	  *members;
-	int		   nmembers;
+	return (UserKey){ .id = 1, .provider_id = provider_id, .base_url = "https://example.com" };
+}
 
-	deconstruct_array(array, INT4OID, 4, true, TYPALIGN_INT, &members, NULL, &nmembers);
-	for (int i = 0; i < nmembers; i++)
-		set = bms_add_member(set, DatumGetInt32(members[i]));
-	return set;
+/* A key for each provider of the array; a negative number is one for another address. */
+static UserKey *
+user_keys_from_array(ArrayType *array, int *nkeys)
+{
+	UserKey *keys;
+	Datum	*members;
+
+	deconstruct_array(array, INT4OID, 4, true, TYPALIGN_INT, &members, NULL, nkeys);
+	keys = palloc(sizeof(UserKey) * (*nkeys + 1));
+	for (int i = 0; i < *nkeys; i++)
+	{
+		keys[i] = user_key(abs(DatumGetInt32(members[i])));
+		if (DatumGetInt32(members[i]) < 0)
+			keys[i].base_url = "https://example.com/elsewhere";
+	}
+	return keys;
 }
 
 static RouteCaller
-make_caller(Bitmapset *user_keys)
+make_caller(const UserKey *user_keys, int nuser_keys)
 {
 	return (RouteCaller){
 		.user_id = "ann",
 		.tier = "all",
 		.setting_default_level = "eco",
 		.fallback_scope = FALLBACK_RULES,
-		.user_key_providers = user_keys,
+		.byok = BYOK_PREFER,
+		.user_keys = user_keys,
+		.nuser_keys = nuser_keys,
 	};
 }
 
@@ -137,7 +150,9 @@ test_plan(PG_FUNCTION_ARGS)
 {
 	Catalog	   *catalog = make_catalog(3, PG_GETARG_INT32(0), PG_GETARG_INT32(1));
 	char	   *byok = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	RouteCaller caller = make_caller(bitmapset_from_array(PG_GETARG_ARRAYTYPE_P(3)));
+	int			nkeys;
+	UserKey	   *keys = user_keys_from_array(PG_GETARG_ARRAYTYPE_P(3), &nkeys);
+	RouteCaller caller = make_caller(keys, nkeys);
 	ChatRequest request = { .choices = 1, .input_tokens = 1000 };
 	LlmError	error = { 0 };
 	RoutePlan	plan;
@@ -174,7 +189,8 @@ test_plan_microseconds(PG_FUNCTION_ARGS)
 {
 	Catalog		 *catalog = make_catalog(10, PG_GETARG_INT32(0), PG_GETARG_INT32(1));
 	int			  loops = PG_GETARG_INT32(2);
-	RouteCaller	  caller = make_caller(bms_make_singleton(3));
+	UserKey		  key = user_key(3);
+	RouteCaller	  caller = make_caller(&key, 1);
 	ChatRequest	  request = { .choices = 1, .input_tokens = 1000 };
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "plans", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(context);
