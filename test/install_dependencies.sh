@@ -54,7 +54,7 @@ packages() {
     echo ca-certificates curl python3 python3-venv
     if [ "$purpose" = test ]; then
         echo "postgresql-$version-pgtap" libtap-parser-sourcehandler-pgtap-perl libipc-run-perl perl
-        echo clang libclang-rt-dev cppcheck openssl tinyproxy-bin
+        echo clang libclang-rt-dev cppcheck openssl tinyproxy-bin pgbouncer
     fi
 }
 

@@ -1,6 +1,6 @@
--- Encrypted provider keys. Nobody is granted anything on these tables, and row
--- level security without a policy shows nothing if somebody ever is: keys are
--- reached through functions only. The constraints take Fernet tokens alone,
+-- Encrypted provider keys. Nobody is granted anything on these tables: keys are
+-- reached through functions only. If somebody ever is, row level security shows
+-- the caller's own keys and none of the platform's. The constraints take Fernet tokens alone,
 -- which begin with the version byte 0x80 and the upper bytes of the time, so a
 -- key in plain text cannot be stored by mistake.
 
@@ -54,6 +54,8 @@ CREATE INDEX user_api_keys_provider_id_idx ON user_api_keys (provider_id);
 -- Whose turn it is to be checked again: the worker reads from this index's start.
 CREATE INDEX user_api_keys_checked_at_idx ON user_api_keys ((coalesce(checked_at, created_at)), id) WHERE is_active;
 ALTER TABLE user_api_keys ENABLE ROW LEVEL SECURITY;
+CREATE POLICY user_api_keys_own ON user_api_keys FOR SELECT
+	USING (user_id = (SELECT llm_user_id()));
 COMMENT ON TABLE user_api_keys IS 'Keys that end users brought, encrypted; managed with the llm_key functions.';
 COMMENT ON COLUMN user_api_keys.id IS 'Number of the key.';
 COMMENT ON COLUMN user_api_keys.user_id IS 'The user whose key it is.';

@@ -45,9 +45,12 @@ CREATE TABLE llm_usage_logs (
 	created_at			timestamptz
 ) PARTITION BY RANGE (created_at);
 ALTER TABLE llm_usage_logs ENABLE ROW LEVEL SECURITY;
--- Administrators are the roles that may manage providers.
+-- Administrators are the roles that may manage providers. Sub-selects are
+-- evaluated once a query rather than once a row.
 CREATE POLICY llm_usage_logs_administrators ON llm_usage_logs FOR SELECT
-	USING (has_table_privilege('llm_providers'::regclass, 'UPDATE'));
+	USING ((SELECT has_table_privilege('llm_providers'::regclass, 'UPDATE')));
+CREATE POLICY llm_usage_logs_own ON llm_usage_logs FOR SELECT
+	USING (user_id = (SELECT llm_user_id()));
 COMMENT ON TABLE llm_usage_logs IS
 	'The ledger: one row a request (is_final), and one for each earlier attempt that cost money. Written by the ledger writer.';
 COMMENT ON COLUMN llm_usage_logs.id IS 'Number of the row.';
@@ -116,7 +119,9 @@ CREATE TABLE llm_usage_rollup (
 CREATE INDEX llm_usage_rollup_user_id_bucket_idx ON llm_usage_rollup (user_id, bucket);
 ALTER TABLE llm_usage_rollup ENABLE ROW LEVEL SECURITY;
 CREATE POLICY llm_usage_rollup_administrators ON llm_usage_rollup FOR SELECT
-	USING (has_table_privilege('llm_providers'::regclass, 'UPDATE'));
+	USING ((SELECT has_table_privilege('llm_providers'::regclass, 'UPDATE')));
+CREATE POLICY llm_usage_rollup_own ON llm_usage_rollup FOR SELECT
+	USING (user_id = (SELECT llm_user_id()));
 COMMENT ON TABLE llm_usage_rollup IS
 	'The ledger summed up by quarter of an hour, which serves calendar periods of every time zone.';
 COMMENT ON COLUMN llm_usage_rollup.bucket IS 'Start of the quarter of an hour.';

@@ -46,6 +46,8 @@ CREATE TABLE llm_jobs (
 CREATE INDEX llm_jobs_queued_idx ON llm_jobs (created_at) WHERE status = 'queued';
 CREATE INDEX llm_jobs_user_id_created_at_idx ON llm_jobs (user_id, created_at);
 ALTER TABLE llm_jobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY llm_jobs_own ON llm_jobs FOR SELECT
+	USING (user_id = (SELECT llm_user_id()));
 COMMENT ON TABLE llm_jobs IS 'Chats submitted to be answered in the background.';
 COMMENT ON COLUMN llm_jobs.id IS 'The job.';
 COMMENT ON COLUMN llm_jobs.user_id IS 'The user for whom it was submitted.';

@@ -14,7 +14,8 @@ WITH lists (access, privileges, names) AS (VALUES
 		'llm_key_add', 'llm_key_test', 'llm_key_update', 'llm_key_set_active', 'llm_key_delete',
 		'llm_usage_summary', 'llm_usage_by_provider', 'llm_usage_by_model', 'llm_usage_by_power_level',
 		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export']),
-	('user', 'SELECT', ARRAY['llm_keys', 'llm_power_levels']),
+	-- of the ledger their own rows: see its policies
+	('user', 'SELECT', ARRAY['llm_keys', 'llm_power_levels', 'llm_usage_logs', 'llm_usage_rollup']),
 	('application', 'EXECUTE', ARRAY['llm_set_user']),
 	('administrator', 'EXECUTE', ARRAY[
 		'llm_provider_add', 'llm_model_add', 'llm_model_set_price', 'llm_provider_id', 'llm_model_id',

@@ -37,18 +37,25 @@ caller_note_refusal(const char *user_id, const char *means)
 	audit_note(&entry);
 }
 
+bool
+caller_may_act_for(const char *user_id, const char *means, LlmError *error)
+{
+	if (caller_may_set_user())
+		return true;
+	caller_note_refusal(user_id, means);
+	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
+			  "%s: role \"%s\" may not speak for other users", means,
+			  GetUserNameFromId(GetUserId(), false));
+	return error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id,"
+							 " as llm_grant(role, 'application') does.");
+}
+
 /* The user that the options name; NULL with an error when they may not. */
 static char *
 named_user(const char *user_id, LlmError *error)
 {
-	if (caller_may_set_user())
-		return pstrdup(user_id);
-	caller_note_refusal(user_id, "options.router.user_id");
-	error_set(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
-			  "options.router.user_id: role \"%s\" may not speak for other users",
-			  GetUserNameFromId(GetUserId(), false));
-	error_hint(error, "GRANT SET ON PARAMETER llm_router.user_id, as llm_grant(role, 'application') does.");
-	return NULL;
+	return caller_may_act_for(user_id, "options.router.user_id", error) ? pstrdup(user_id)
+																		: NULL;
 }
 
 bool

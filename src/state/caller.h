@@ -29,6 +29,12 @@ extern bool caller_may_set_user(void);
 extern void caller_note_refusal(const char *user_id, const char *means);
 
 /*
+ * Whether the current role may act for a user by some means, which the error
+ * begins with; false with 42501, and audited.
+ */
+extern bool caller_may_act_for(const char *user_id, const char *means, LlmError *error);
+
+/*
  * llm_router.user_id, else the current role's name (in a SECURITY DEFINER
  * function its owner's); palloc'd.  Needs llm_router to be preloaded: a
  * placeholder of that name could be set by anybody.

@@ -2,11 +2,10 @@
 -- a restore and a removal safe.
 
 BEGIN;
-SELECT plan(21);
+SELECT plan(19);
 
 CREATE TEMP VIEW members AS
-SELECT d.classid, d.objid, c.relkind, p.proname, COALESCE(p.oid::regprocedure::text, c.oid::regclass::text, t.oid::regtype::text) AS object,
-	   COALESCE(p.proacl, c.relacl, t.typacl) AS acl
+SELECT d.classid, d.objid, c.relkind, p.proname, COALESCE(p.oid::regprocedure::text, c.oid::regclass::text, t.oid::regtype::text) AS object
 FROM pg_extension e
 JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
 LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
@@ -26,22 +25,6 @@ SELECT is_empty($$
 	JOIN pg_attribute a ON classid = 'pg_class'::regclass AND attrelid = objid AND attnum > 0 AND NOT attisdropped
 	WHERE relkind IN ('r', 'p', 'v') AND col_description(attrelid, attnum) IS NULL
 $$, 'every column has a comment');
-
--- Privileges
-SELECT is_empty($$
-	SELECT object, x.privilege_type
-	FROM members, aclexplode(COALESCE(acl, acldefault(
-		CASE WHEN classid = 'pg_proc'::regclass THEN 'f' WHEN classid = 'pg_type'::regclass THEN 'T'
-			 WHEN relkind = 'S' THEN 's' ELSE 'r' END::"char", 10))) AS x
-	WHERE x.grantee = 0
-$$, 'PUBLIC has no privilege on any object');
-
--- Functions
-SELECT is_empty($$
-	SELECT object FROM members JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid
-	JOIN pg_language l ON l.oid = p.prolang
-	WHERE l.lanname <> 'c' AND prosqlbody IS NULL AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%')
-$$, 'every SQL and plpgsql function has an atomic body or a pinned search_path');
 
 -- What depends on a row being found by its foreign key
 SELECT is_empty($$

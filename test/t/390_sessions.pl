@@ -108,7 +108,8 @@ subtest 'a role with access "user" and nothing else' => sub {
 		SELECT llm_estimate_cost('[{"role":"user","content":"x"}]') > 0; SELECT llm_count_tokens('x') > 0; SELECT count(*) FROM llm_power_levels;
 		SELECT llm_text(llm_chat('[{"role":"user","content":"x"}]')))), "You said: Hi\nsim-balanced\nt\nt\nt\n3\nYou said: x", 'can call every function');
 	is(sql(q(SELECT user_id, role_name FROM llm_usage_logs ORDER BY created_at DESC LIMIT 1)), 'ann|ann', 'is in the ledger');
-	foreach my $refused ('SELECT FROM llm_providers', 'SELECT FROM llm_usage_logs', 'SELECT FROM llm_provider_keys', 'SELECT FROM llm_status',
+	is(sql(q(SET ROLE ann; SELECT DISTINCT user_id FROM llm_usage_logs)), 'ann', 'sees its own usage alone');
+	foreach my $refused ('SELECT FROM llm_providers', 'SELECT FROM user_api_keys', 'SELECT FROM llm_provider_keys', 'SELECT FROM llm_status',
 		'SELECT llm_doctor()', "SELECT llm_provider_set_key('openai', 'x')", 'SELECT llm_keys_reencrypt()', "SET llm_router.user_id = 'bob'")
 	{
 		is((LlmRouterTest::sql_error($node, "SET ROLE ann; $refused"))[0], '42501', "cannot $refused");
