@@ -9,7 +9,6 @@
 #include "miscadmin.h"
 #include "secrets/credential.h"
 #include "state/audit.h"
-#include "utils/json.h"
 
 static const CatalogProvider *
 find_provider(const Catalog *catalog, const char *name)
@@ -77,18 +76,12 @@ key_argument_check(const KeyArguments *arguments)
 void
 key_argument_refused(const CatalogProvider *provider, const KeyCheck *check, const char *user_id)
 {
-	StringInfoData detail;
-
-	initStringInfo(&detail);
-	appendStringInfoString(&detail, "{\"refusal\": ");
-	escape_json(&detail, check->message);
-	appendStringInfoChar(&detail, '}');
 	audit_note(&(AuditEntry){
 		.actor = GetUserNameFromId(GetUserId(), false),
 		.user_id = user_id,
 		.action = user_id ? "byok.key.validation_failed" : "provider.key.validation_failed",
 		.object = provider->name,
-		.detail = detail.data,
+		.detail = audit_refusal_detail(0, NULL, check->message),
 	});
 	ereport(ERROR,
 			(errcode(ERRCODE_LLM_KEY),

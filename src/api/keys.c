@@ -10,6 +10,7 @@
 
 #include "api/arguments.h"
 #include "api/key_arguments.h"
+#include "api/key_change.h"
 #include "base/errors.h"
 #include "engine/key_check.h"
 #include "executor/spi.h"
@@ -24,17 +25,6 @@
 
 PG_FUNCTION_INFO_V1(llm_provider_set_key);
 PG_FUNCTION_INFO_V1(llm_provider_confirm_keys);
-
-/* Run a statement that returns no rows, as a plan of its own. */
-static uint64
-execute(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
-{
-	int result = SPI_execute_with_args(query, nargs, types, values, nulls, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
-	return SPI_processed;
-}
 
 /* Ask the provider; raises LR005 when it refuses the key. */
 static void
@@ -57,8 +47,8 @@ delete_platform_key(const CatalogProvider *provider)
 	Oid	  type = INT4OID;
 	Datum value = Int32GetDatum(provider->id);
 
-	execute(psprintf("DELETE FROM %s WHERE provider_id = $1", extension_table("llm_provider_keys")),
-			1, &type, &value, NULL);
+	key_change_execute(psprintf("DELETE FROM %s WHERE provider_id = $1", extension_table("llm_provider_keys")),
+					   1, &type, &value);
 }
 
 static void
@@ -75,34 +65,30 @@ store_platform_key(const CatalogProvider *provider, const char *api_key)
 	values[0] = Int32GetDatum(provider->id);
 	values[1] = CStringGetTextDatum(token);
 	values[2] = CStringGetTextDatum(provider->endpoint.base_url);
-	execute(psprintf("INSERT INTO %s (provider_id, encrypted_api_key, base_url) VALUES ($1, $2, $3)"
-					 " ON CONFLICT (provider_id) DO UPDATE SET (encrypted_api_key, base_url)"
-					 " = (EXCLUDED.encrypted_api_key, EXCLUDED.base_url)",
-					 extension_table("llm_provider_keys")),
-			3, types, values, NULL);
+	key_change_execute(psprintf("INSERT INTO %s (provider_id, encrypted_api_key, base_url) VALUES ($1, $2, $3)"
+								" ON CONFLICT (provider_id) DO UPDATE SET (encrypted_api_key, base_url)"
+								" = (EXCLUDED.encrypted_api_key, EXCLUDED.base_url)",
+								extension_table("llm_provider_keys")),
+					   3, types, values);
 }
 
 /* The change itself, as the extension's owner; api_key NULL removes. */
 static void
 change_platform_key(const CatalogProvider *provider, const char *api_key)
 {
-	char	  *actor = GetUserNameFromId(GetUserId(), false);
-	OwnerGuard guard;
+	KeyChange change;
 
-	owner_enter(&guard);
-	SPI_connect();
+	key_change_begin(&change);
 	if (api_key)
 		store_platform_key(provider, api_key);
 	else
 		delete_platform_key(provider);
 	audit_write(&(AuditEntry){
-		.actor = actor,
+		.actor = change.actor,
 		.action = api_key ? "provider.key.set" : "provider.key.delete",
 		.object = provider->name,
 	});
-	SPI_finish();
-	owner_leave(&guard);
-	credential_forget();
+	key_change_end(&change);
 }
 
 /*
@@ -171,9 +157,9 @@ move_key(const StrayKey *key, const CatalogProvider *provider)
 	values[0] = CStringGetTextDatum(token);
 	values[1] = CStringGetTextDatum(provider->endpoint.base_url);
 	values[2] = CStringGetTextDatum(key->id);
-	execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url) = ($1, $2) WHERE %s = $3::bigint",
-					 extension_table(key->table), key->id_column),
-			3, types, values, NULL);
+	key_change_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url) = ($1, $2) WHERE %s = $3::bigint",
+								extension_table(key->table), key->id_column),
+					   3, types, values);
 }
 
 /* Move a table's keys to the provider's address; returns how many. */
@@ -192,7 +178,7 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 	query = psprintf("SELECT %s::text, %s, encrypted_api_key, base_url FROM %s"
 					 " WHERE provider_id = $1 AND base_url <> $2 ORDER BY %s FOR UPDATE",
 					 id_column, user_column, extension_table(table), id_column);
-	nkeys = execute(query, 2, types, values, NULL);
+	nkeys = key_change_execute(query, 2, types, values);
 	found = SPI_tuptable;
 	for (int64 i = 0; i < nkeys; i++)
 	{
@@ -215,23 +201,19 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 static int64
 confirm_keys(const CatalogProvider *provider)
 {
-	char	  *actor = GetUserNameFromId(GetUserId(), false);
-	OwnerGuard guard;
-	int64	   nkeys;
+	KeyChange change;
+	int64	  nkeys;
 
-	owner_enter(&guard);
-	SPI_connect();
+	key_change_begin(&change);
 	nkeys = move_keys(provider, "llm_provider_keys", "provider_id", "NULL::text") +
 			move_keys(provider, "user_api_keys", "id", "user_id");
 	audit_write(&(AuditEntry){
-		.actor = actor,
+		.actor = change.actor,
 		.action = "provider.keys.confirm",
 		.object = provider->name,
 		.detail = psprintf("{\"keys\": %lld}", (long long) nkeys),
 	});
-	SPI_finish();
-	owner_leave(&guard);
-	credential_forget();
+	key_change_end(&change);
 	return nkeys;
 }
 

@@ -11,6 +11,7 @@
 
 #include "api/arguments.h"
 #include "api/key_arguments.h"
+#include "api/key_change.h"
 #include "base/errors.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -32,14 +33,6 @@ PG_FUNCTION_INFO_V1(llm_key_update);
 PG_FUNCTION_INFO_V1(llm_key_set_active);
 PG_FUNCTION_INFO_V1(llm_key_delete);
 
-/* Who changes keys, and as the owner of the tables. */
-typedef struct KeyChange
-{
-	char	  *actor; /* the calling role */
-	char	  *user_id;
-	OwnerGuard guard;
-} KeyChange;
-
 /* A key of the user. */
 typedef struct StoredKey
 {
@@ -47,37 +40,6 @@ typedef struct StoredKey
 	char *provider;
 	char *name;
 } StoredKey;
-
-static void
-change_begin(KeyChange *change)
-{
-	bool is_role;
-
-	change->actor = GetUserNameFromId(GetUserId(), false);
-	change->user_id = caller_user_id(&is_role);
-	owner_enter(&change->guard);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-static void
-change_end(KeyChange *change)
-{
-	SPI_finish();
-	owner_leave(&change->guard);
-	credential_forget();
-}
-
-/* Run a statement; its result is in SPI_tuptable, and the number of rows returned. */
-static uint64
-run(const char *query, int nargs, Oid *types, Datum *values)
-{
-	int result = SPI_execute_with_args(query, nargs, types, values, NULL, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
-	return SPI_processed;
-}
 
 /* Which key: its id, its name, and what else there is to say, as a JSON object. */
 static char *
@@ -115,11 +77,11 @@ find_key(const char *user_id, int64 key_id, bool lock, StoredKey *key)
 	Datum		   values[] = { Int64GetDatum(key_id), CStringGetTextDatum(user_id) };
 	SPITupleTable *found;
 
-	if (run(psprintf("SELECT p.name, k.key_name FROM %s AS k JOIN %s AS p ON p.id = k.provider_id"
-					 " WHERE k.id = $1 AND k.user_id = $2%s",
-					 extension_table("user_api_keys"), extension_table("llm_providers"),
-					 lock ? " FOR UPDATE OF k" : ""),
-			2, types, values) == 0)
+	if (key_change_execute(psprintf("SELECT p.name, k.key_name FROM %s AS k JOIN %s AS p ON p.id = k.provider_id"
+									" WHERE k.id = $1 AND k.user_id = $2%s",
+									extension_table("user_api_keys"), extension_table("llm_providers"),
+									lock ? " FOR UPDATE OF k" : ""),
+						   2, types, values) == 0)
 		return false;
 	found = SPI_tuptable;
 	*key = (StoredKey){
@@ -201,12 +163,12 @@ insert_key(const KeyChange *change, const KeyArguments *arguments, const char *n
 	};
 	bool is_null;
 
-	if (run(psprintf("INSERT INTO %s (user_id, provider_id, encrypted_api_key, base_url, masked_key,"
-					 " key_name, checked_at)"
-					 " VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN now() END)"
-					 " ON CONFLICT (user_id, provider_id, key_name) DO NOTHING RETURNING id",
-					 extension_table("user_api_keys")),
-			lengthof(types), types, values) == 0)
+	if (key_change_execute(psprintf("INSERT INTO %s (user_id, provider_id, encrypted_api_key, base_url, masked_key,"
+									" key_name, checked_at)"
+									" VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN now() END)"
+									" ON CONFLICT (user_id, provider_id, key_name) DO NOTHING RETURNING id",
+									extension_table("user_api_keys")),
+						   lengthof(types), types, values) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("you have a key named \"%s\" for provider \"%s\" already", name, provider->name),
@@ -243,11 +205,11 @@ add_key(FunctionCallInfo fcinfo, KeyArguments *arguments)
 	if (checked)
 		validate_user_key(arguments->provider, arguments->api_key);
 
-	change_begin(&change);
+	key_change_begin(&change);
 	key = (StoredKey){ .provider = pstrdup(arguments->provider->name), .name = name };
 	key.id = insert_key(&change, arguments, key.name, checked);
 	audit_key(&change, "byok.key.add", &key, checked ? "" : ", \"validated\": false");
-	change_end(&change);
+	key_change_end(&change);
 	return key.id;
 }
 
@@ -334,10 +296,10 @@ provider_of_key(int64 key_id)
 	StoredKey	  key;
 	char		 *provider;
 
-	change_begin(&change);
+	key_change_begin(&change);
 	require_key(change.user_id, key_id, false, &key);
 	provider = MemoryContextStrdup(outer, key.provider);
-	change_end(&change);
+	key_change_end(&change);
 	return provider;
 }
 
@@ -350,19 +312,19 @@ replace_key(const KeyArguments *arguments, int64 key_id, bool checked)
 	Oid		  types[] = { INT8OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID };
 	Datum	  values[5];
 
-	change_begin(&change);
+	key_change_begin(&change);
 	require_key(change.user_id, key_id, true, &key);
 	values[0] = Int64GetDatum(key_id);
 	values[1] = sealed_key(&change, arguments);
 	values[2] = CStringGetTextDatum(arguments->provider->endpoint.base_url);
 	values[3] = CStringGetTextDatum(credential_mask(arguments->api_key));
 	values[4] = BoolGetDatum(checked);
-	run(psprintf("UPDATE %s SET (encrypted_api_key, base_url, masked_key, checked_at, refused_at, refusal)"
-				 " = ($2, $3, $4, CASE WHEN $5 THEN now() END, NULL, NULL) WHERE id = $1",
-				 extension_table("user_api_keys")),
-		lengthof(types), types, values);
+	key_change_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url, masked_key, checked_at, refused_at, refusal)"
+								" = ($2, $3, $4, CASE WHEN $5 THEN now() END, NULL, NULL) WHERE id = $1",
+								extension_table("user_api_keys")),
+					   lengthof(types), types, values);
 	audit_key(&change, "byok.key.update", &key, checked ? "" : ", \"validated\": false");
-	change_end(&change);
+	key_change_end(&change);
 }
 
 /*
@@ -422,15 +384,15 @@ llm_key_set_active(PG_FUNCTION_ARGS)
 				 errhint("Give true or false.")));
 	values[0] = Int64GetDatum(key_id);
 	values[1] = PG_GETARG_DATUM(1);
-	change_begin(&change);
+	key_change_begin(&change);
 	require_key(change.user_id, key_id, true, &key);
-	run(psprintf("UPDATE %s SET (is_active, refused_at, refusal)"
-				 " = ($2, CASE WHEN NOT $2 THEN refused_at END, CASE WHEN NOT $2 THEN refusal END)"
-				 " WHERE id = $1",
-				 extension_table("user_api_keys")),
-		2, types, values);
+	key_change_execute(psprintf("UPDATE %s SET (is_active, refused_at, refusal)"
+								" = ($2, CASE WHEN NOT $2 THEN refused_at END, CASE WHEN NOT $2 THEN refusal END)"
+								" WHERE id = $1",
+								extension_table("user_api_keys")),
+					   2, types, values);
 	audit_key(&change, PG_GETARG_BOOL(1) ? "byok.key.activate" : "byok.key.deactivate", &key, "");
-	change_end(&change);
+	key_change_end(&change);
 	PG_RETURN_VOID();
 }
 
@@ -450,16 +412,16 @@ llm_key_delete(PG_FUNCTION_ARGS)
 	argument_require_preloaded();
 	PreventCommandIfReadOnly("llm_key_delete()");
 	key_id = key_id_argument(fcinfo);
-	change_begin(&change);
+	key_change_begin(&change);
 	found = find_key(change.user_id, key_id, true, &key);
 	if (found)
 	{
 		Oid	  type = INT8OID;
 		Datum value = Int64GetDatum(key_id);
 
-		run(psprintf("DELETE FROM %s WHERE id = $1", extension_table("user_api_keys")), 1, &type, &value);
+		key_change_execute(psprintf("DELETE FROM %s WHERE id = $1", extension_table("user_api_keys")), 1, &type, &value);
 		audit_key(&change, "byok.key.delete", &key, "");
 	}
-	change_end(&change);
+	key_change_end(&change);
 	PG_RETURN_BOOL(found);
 }

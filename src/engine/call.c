@@ -39,7 +39,6 @@
 #include "state/caller.h"
 #include "state/catalog.h"
 #include "storage/ipc.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -322,23 +321,19 @@ mark_refused_key(const Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
 	const UserKey	*key = entry->user_key;
-	StringInfoData	 detail;
+	char			*refusal;
 
 	if (key == NULL || call->reply.outcome != OUTCOME_BAD_KEY || call->http_status == 403)
 		return;
-	initStringInfo(&detail);
-	appendStringInfo(&detail, "{\"key_id\": %lld, \"refusal\": ", (long long) key->id);
-	escape_json(&detail, psprintf("HTTP status %d%s%s", call->http_status,
-								  call->reply.message ? ": " : "",
-								  call->reply.message ? call->reply.message : ""));
-	appendStringInfoChar(&detail, '}');
+	refusal = psprintf("HTTP status %d%s%s", call->http_status, call->reply.message ? ": " : "",
+					   call->reply.message ? call->reply.message : "");
 	audit_note_key_refused(key->id, key->token,
 						   &(AuditEntry){
 							   .actor = call->role_name,
 							   .user_id = call->user_id,
 							   .action = "byok.key.refused",
 							   .object = entry->model->provider->name,
-							   .detail = detail.data,
+							   .detail = audit_refusal_detail(key->id, NULL, refusal),
 						   });
 }
 

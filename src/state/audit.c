@@ -57,6 +57,27 @@ audit_write(const AuditEntry *entry)
 		elog(ERROR, "could not write to llm_audit_logs: %s", SPI_result_code_string(result));
 }
 
+char *
+audit_refusal_detail(int64 key_id, const char *key_name, const char *refusal)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfoChar(&detail, '{');
+	if (key_id != 0)
+		appendStringInfo(&detail, "\"key_id\": " INT64_FORMAT ", ", key_id);
+	if (key_name)
+	{
+		appendStringInfoString(&detail, "\"key_name\": ");
+		escape_json(&detail, key_name);
+		appendStringInfoString(&detail, ", ");
+	}
+	appendStringInfoString(&detail, "\"refusal\": ");
+	escape_json(&detail, refusal);
+	appendStringInfoChar(&detail, '}');
+	return detail.data;
+}
+
 static void
 append_name(StringInfo note, const char *member, const char *name)
 {

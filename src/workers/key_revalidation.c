@@ -223,21 +223,6 @@ drive_keys(CheckedBatch *batch, Walk *walk)
  * ------------------------------------------------------------------------
  */
 
-/* What the audit says of a refused key. */
-static char *
-audit_detail(const CheckedKey *key)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfo(&json, "{\"key_id\": " INT64_FORMAT ", \"key_name\": ", key->id);
-	escape_json(&json, key->name);
-	appendStringInfoString(&json, ", \"refusal\": ");
-	escape_json(&json, key->check.message);
-	appendStringInfoChar(&json, '}');
-	return json.data;
-}
-
 /* The same as when a call meets the refusal. */
 static char *
 notification(const CheckedKey *key)
@@ -263,7 +248,7 @@ report_refusal(const CheckedKey *key)
 		.user_id = key->user_id,
 		.action = "byok.key.refused",
 		.object = key->provider->name,
-		.detail = audit_detail(key),
+		.detail = audit_refusal_detail(key->id, key->name, key->check.message),
 	});
 	Async_Notify(NOTIFY_CHANNEL, notification(key));
 }
