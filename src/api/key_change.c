@@ -30,7 +30,7 @@ key_change_end(KeyChange *change)
 }
 
 uint64
-key_change_execute(const char *query, int nargs, Oid *types, Datum *values)
+key_execute(const char *query, int nargs, Oid *types, Datum *values)
 {
 	int result = SPI_execute_with_args(query, nargs, types, values, NULL, false, 0);
 

@@ -28,6 +28,6 @@ extern void key_change_end(KeyChange *change);
  * Run a statement, as a plan of its own; returns how many rows, which are in
  * SPI_tuptable if it returns any.
  */
-extern uint64 key_change_execute(const char *query, int nargs, Oid *types, Datum *values);
+extern uint64 key_execute(const char *query, int nargs, Oid *types, Datum *values);
 
 #endif /* LLM_ROUTER_KEY_CHANGE_H */

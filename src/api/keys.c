@@ -47,8 +47,8 @@ delete_platform_key(const CatalogProvider *provider)
 	Oid	  type = INT4OID;
 	Datum value = Int32GetDatum(provider->id);
 
-	key_change_execute(psprintf("DELETE FROM %s WHERE provider_id = $1", extension_table("llm_provider_keys")),
-					   1, &type, &value);
+	key_execute(psprintf("DELETE FROM %s WHERE provider_id = $1", extension_table("llm_provider_keys")),
+				1, &type, &value);
 }
 
 static void
@@ -65,11 +65,11 @@ store_platform_key(const CatalogProvider *provider, const char *api_key)
 	values[0] = Int32GetDatum(provider->id);
 	values[1] = CStringGetTextDatum(token);
 	values[2] = CStringGetTextDatum(provider->endpoint.base_url);
-	key_change_execute(psprintf("INSERT INTO %s (provider_id, encrypted_api_key, base_url) VALUES ($1, $2, $3)"
-								" ON CONFLICT (provider_id) DO UPDATE SET (encrypted_api_key, base_url)"
-								" = (EXCLUDED.encrypted_api_key, EXCLUDED.base_url)",
-								extension_table("llm_provider_keys")),
-					   3, types, values);
+	key_execute(psprintf("INSERT INTO %s (provider_id, encrypted_api_key, base_url) VALUES ($1, $2, $3)"
+						 " ON CONFLICT (provider_id) DO UPDATE SET (encrypted_api_key, base_url)"
+						 " = (EXCLUDED.encrypted_api_key, EXCLUDED.base_url)",
+						 extension_table("llm_provider_keys")),
+				3, types, values);
 }
 
 /* The change itself, as the extension's owner; api_key NULL removes. */
@@ -157,9 +157,9 @@ move_key(const StrayKey *key, const CatalogProvider *provider)
 	values[0] = CStringGetTextDatum(token);
 	values[1] = CStringGetTextDatum(provider->endpoint.base_url);
 	values[2] = CStringGetTextDatum(key->id);
-	key_change_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url) = ($1, $2) WHERE %s = $3::bigint",
-								extension_table(key->table), key->id_column),
-					   3, types, values);
+	key_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url) = ($1, $2) WHERE %s = $3::bigint",
+						 extension_table(key->table), key->id_column),
+				3, types, values);
 }
 
 /* Move a table's keys to the provider's address; returns how many. */
@@ -178,7 +178,7 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 	query = psprintf("SELECT %s::text, %s, encrypted_api_key, base_url FROM %s"
 					 " WHERE provider_id = $1 AND base_url <> $2 ORDER BY %s FOR UPDATE",
 					 id_column, user_column, extension_table(table), id_column);
-	nkeys = key_change_execute(query, 2, types, values);
+	nkeys = key_execute(query, 2, types, values);
 	found = SPI_tuptable;
 	for (int64 i = 0; i < nkeys; i++)
 	{

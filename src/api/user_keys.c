@@ -77,11 +77,11 @@ find_key(const char *user_id, int64 key_id, bool lock, StoredKey *key)
 	Datum		   values[] = { Int64GetDatum(key_id), CStringGetTextDatum(user_id) };
 	SPITupleTable *found;
 
-	if (key_change_execute(psprintf("SELECT p.name, k.key_name FROM %s AS k JOIN %s AS p ON p.id = k.provider_id"
-									" WHERE k.id = $1 AND k.user_id = $2%s",
-									extension_table("user_api_keys"), extension_table("llm_providers"),
-									lock ? " FOR UPDATE OF k" : ""),
-						   2, types, values) == 0)
+	if (key_execute(psprintf("SELECT p.name, k.key_name FROM %s AS k JOIN %s AS p ON p.id = k.provider_id"
+							 " WHERE k.id = $1 AND k.user_id = $2%s",
+							 extension_table("user_api_keys"), extension_table("llm_providers"),
+							 lock ? " FOR UPDATE OF k" : ""),
+					2, types, values) == 0)
 		return false;
 	found = SPI_tuptable;
 	*key = (StoredKey){
@@ -163,12 +163,12 @@ insert_key(const KeyChange *change, const KeyArguments *arguments, const char *n
 	};
 	bool is_null;
 
-	if (key_change_execute(psprintf("INSERT INTO %s (user_id, provider_id, encrypted_api_key, base_url, masked_key,"
-									" key_name, checked_at)"
-									" VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN now() END)"
-									" ON CONFLICT (user_id, provider_id, key_name) DO NOTHING RETURNING id",
-									extension_table("user_api_keys")),
-						   lengthof(types), types, values) == 0)
+	if (key_execute(psprintf("INSERT INTO %s (user_id, provider_id, encrypted_api_key, base_url, masked_key,"
+							 " key_name, checked_at)"
+							 " VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7 THEN now() END)"
+							 " ON CONFLICT (user_id, provider_id, key_name) DO NOTHING RETURNING id",
+							 extension_table("user_api_keys")),
+					lengthof(types), types, values) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNIQUE_VIOLATION),
 				 errmsg("you have a key named \"%s\" for provider \"%s\" already", name, provider->name),
@@ -319,10 +319,10 @@ replace_key(const KeyArguments *arguments, int64 key_id, bool checked)
 	values[2] = CStringGetTextDatum(arguments->provider->endpoint.base_url);
 	values[3] = CStringGetTextDatum(credential_mask(arguments->api_key));
 	values[4] = BoolGetDatum(checked);
-	key_change_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url, masked_key, checked_at, refused_at, refusal)"
-								" = ($2, $3, $4, CASE WHEN $5 THEN now() END, NULL, NULL) WHERE id = $1",
-								extension_table("user_api_keys")),
-					   lengthof(types), types, values);
+	key_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url, masked_key, checked_at, refused_at,"
+						 " refusal) = ($2, $3, $4, CASE WHEN $5 THEN now() END, NULL, NULL) WHERE id = $1",
+						 extension_table("user_api_keys")),
+				lengthof(types), types, values);
 	audit_key(&change, "byok.key.update", &key, checked ? "" : ", \"validated\": false");
 	key_change_end(&change);
 }
@@ -386,11 +386,11 @@ llm_key_set_active(PG_FUNCTION_ARGS)
 	values[1] = PG_GETARG_DATUM(1);
 	key_change_begin(&change);
 	require_key(change.user_id, key_id, true, &key);
-	key_change_execute(psprintf("UPDATE %s SET (is_active, refused_at, refusal)"
-								" = ($2, CASE WHEN NOT $2 THEN refused_at END, CASE WHEN NOT $2 THEN refusal END)"
-								" WHERE id = $1",
-								extension_table("user_api_keys")),
-					   2, types, values);
+	key_execute(psprintf("UPDATE %s SET (is_active, refused_at, refusal)"
+						 " = ($2, CASE WHEN NOT $2 THEN refused_at END, CASE WHEN NOT $2 THEN refusal END)"
+						 " WHERE id = $1",
+						 extension_table("user_api_keys")),
+				2, types, values);
 	audit_key(&change, PG_GETARG_BOOL(1) ? "byok.key.activate" : "byok.key.deactivate", &key, "");
 	key_change_end(&change);
 	PG_RETURN_VOID();
@@ -419,7 +419,8 @@ llm_key_delete(PG_FUNCTION_ARGS)
 		Oid	  type = INT8OID;
 		Datum value = Int64GetDatum(key_id);
 
-		key_change_execute(psprintf("DELETE FROM %s WHERE id = $1", extension_table("user_api_keys")), 1, &type, &value);
+		key_execute(psprintf("DELETE FROM %s WHERE id = $1", extension_table("user_api_keys")), 1, &type,
+					&value);
 		audit_key(&change, "byok.key.delete", &key, "");
 	}
 	key_change_end(&change);
