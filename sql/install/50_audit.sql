@@ -193,7 +193,9 @@ BEGIN ATOMIC
 		UPDATE user_api_keys k
 		SET refused_at = w.created_at, refusal = w.detail ->> 'refusal', checked_at = w.created_at
 		FROM written w
-		WHERE k.id = (note ->> 'key_id')::bigint
+		-- A key whose user holds its row is not marked: the next call does. Waiting
+		-- would let one user hold up everybody's entries.
+		WHERE k.id = (SELECT f.id FROM user_api_keys f WHERE f.id = (note ->> 'key_id')::bigint FOR NO KEY UPDATE SKIP LOCKED)
 		  AND right(k.encrypted_api_key, length(note ->> 'token_end')) = note ->> 'token_end'
 		  AND (k.checked_at <= w.created_at) IS NOT FALSE
 		RETURNING k.id, k.provider_id, k.user_id

@@ -24,7 +24,7 @@ BEGIN ATOMIC
 	usable AS (
 		SELECT p.id, p.name FROM llm_providers p
 		WHERE p.enabled
-		  AND (p.auth_type = 'none' OR EXISTS (SELECT FROM llm_provider_keys k WHERE k.provider_id = p.id))
+		  AND (p.auth_type = 'none' OR EXISTS (SELECT FROM llm_provider_keys k WHERE k.provider_id = p.id AND k.base_url = p.base_url))
 	),
 	checks (place, check_name, problem, fine, wrong, names, hint) AS (
 		SELECT 1, 'version', 'warning', 'the newest installed version is in use', 'this database uses an older version',

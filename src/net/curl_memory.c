@@ -78,6 +78,10 @@ duplicate(const char *text)
 bool
 curl_memory_init(void)
 {
-	return curl_global_init_mem(CURL_GLOBAL_DEFAULT, allocate, wipe_and_free, reallocate, duplicate,
-								allocate_zeroed) == CURLE_OK;
+	static bool initialised;
+
+	if (!initialised)
+		initialised = curl_global_init_mem(CURL_GLOBAL_DEFAULT, allocate, wipe_and_free, reallocate,
+										   duplicate, allocate_zeroed) == CURLE_OK;
+	return initialised;
 }

@@ -8,8 +8,9 @@
 #include <stdbool.h>
 
 /*
- * Initialise libcurl (once a process, again harmless) so that it wipes what it
- * frees: its copies of requests hold keys.  False when that fails.  Where another
+ * Initialise libcurl so that it wipes what it frees: its copies of requests hold
+ * keys.  Comes before whatever of libcurl a process uses first, because that would
+ * initialise it otherwise; called again it does nothing.  False when that fails.  Where another
  * library of the process has initialised libcurl before, its memory stays as that
  * one chose.
  */

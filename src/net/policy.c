@@ -14,6 +14,7 @@
 #include "net/policy.h"
 
 #include "base/settings.h"
+#include "net/curl_memory.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -238,7 +239,7 @@ policy_refusal_of_text(const char *address, const HttpTarget *target)
 static CURLUcode
 read_url(const char *url, HttpTarget *target, bool *has_credentials)
 {
-	CURLU	 *parts = curl_url();
+	CURLU	 *parts = curl_memory_init() ? curl_url() : NULL; /* a transfer's first use of libcurl */
 	char	 *scheme = NULL;
 	char	 *host = NULL;
 	char	 *port = NULL;

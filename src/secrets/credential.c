@@ -193,11 +193,19 @@ start_wiping(void)
 							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), period_ms), period_ms);
 }
 
-/* An error turns off all timers of a session. */
+/* An error turns off all timers of a session, also one that ends a savepoint only. */
 static void
 restart_wiping(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT)
+		start_wiping();
+}
+
+static void
+restart_wiping_in_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+								 void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
 		start_wiping();
 }
 
@@ -212,6 +220,7 @@ tidy_cache(TimestampTz now)
 		on_proc_exit(forget_at_exit, 0);
 		wipe_timeout = RegisterTimeout(USER_TIMEOUT, wipe_expired);
 		RegisterXactCallback(restart_wiping, NULL);
+		RegisterSubXactCallback(restart_wiping_in_subtransaction, NULL);
 	}
 	if (cache_reload != PgReloadTime || cache_keyring != keyring_version())
 		credential_forget();

@@ -165,6 +165,26 @@ subtest "a refused user key falls back to the platform's, is marked, and is not 
 	is(as('ann', 'SELECT status FROM llm_keys'), 'usable', 'a new key is usable');
 };
 
+subtest "a user who holds a lock on a key holds up nobody's audit entries" => sub {
+	as('ann', "SELECT llm_key_update(id, 'sk-test-revoked', false) FROM llm_keys");
+	my $holder = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+	$holder->query_safe("SET llm_router.user_id = 'ann'; BEGIN; SELECT llm_key_set_active(id, true) FROM llm_keys");
+	my $entries = "SELECT count(*) FROM llm_audit_logs WHERE action = 'byok.key.refused'";
+	my $before = sql($entries);
+	chat('ann');
+	as('bob', "SELECT llm_key_add('sim', 'sk-test-revoked', 'gone', false)");
+	chat('bob');
+	LlmRouterTest::wait_for_sql($node, "SELECT ($entries) = $before + 2");
+	pass('both refusals are in the audit log');
+	is(as('bob', 'SELECT status FROM llm_keys'), 'refused', "and another user's key is marked");
+	$holder->query_safe('ROLLBACK');
+	$holder->quit;
+	chat('ann');
+	LlmRouterTest::wait_for_sql($node, "SELECT refused_at IS NOT NULL FROM user_api_keys WHERE user_id = 'ann'");
+	pass('the key itself is marked by the next call');
+	as('ann', "SELECT llm_key_update(id, 'sk-test-ann') FROM llm_keys");
+};
+
 subtest 'a permission that the key lacks does not mark it' => sub {
 	$provider->script({ error => { status => 403, message => 'no access to this model' } });
 	chat('ann');
