@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "net/http.h"
 #include "secrets/keyring.h"
+#include "secrets/redaction.h"
 #include "state/admission.h"
 #include "state/extension.h"
 #include "state/ledger.h"
@@ -41,4 +42,5 @@ _PG_init(void)
 	refused_set_init();
 	http_init();
 	workers_init();
+	redaction_init();
 }

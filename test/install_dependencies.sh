@@ -53,7 +53,7 @@ packages() {
     echo "postgresql-$version" "postgresql-server-dev-$version"
     echo ca-certificates curl python3 python3-venv
     if [ "$purpose" = test ]; then
-        echo "postgresql-$version-pgtap" libtap-parser-sourcehandler-pgtap-perl libipc-run-perl perl
+        echo "postgresql-$version-pgtap" "postgresql-$version-pgaudit" libtap-parser-sourcehandler-pgtap-perl libipc-run-perl perl
         echo clang libclang-rt-dev cppcheck openssl tinyproxy-bin pgbouncer
     fi
 }

@@ -17,10 +17,12 @@
 #include "base/settings.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "secrets/keyring.h"
 #include "state/admission.h"
 #include "state/ledger_ring.h"
 #include "utils/builtins.h"
+#include "utils/varlena.h"
 
 PG_FUNCTION_INFO_V1(llm_server_checks);
 
@@ -38,6 +40,39 @@ put_check(ReturnSetInfo *result, const char *check_name, const char *status,
 	if (hint)
 		values[3] = CStringGetTextDatum(hint);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+static bool
+is_llm_router(const char *library)
+{
+	const char *slash = strrchr(library, '/');
+	const char *name = slash ? slash + 1 : library;
+
+	return strcmp(name, "llm_router") == 0 || strcmp(name, "llm_router" DLSUFFIX) == 0;
+}
+
+/* Libraries that are loaded later see statements before keys are hidden in them. */
+static void
+check_preload(ReturnSetInfo *result)
+{
+	List		  *libraries = NIL;
+	StringInfoData line;
+	ListCell	  *cell;
+
+	SplitDirectoriesString(pstrdup(shared_preload_libraries_string), ',', &libraries);
+	if (libraries == NIL || is_llm_router(llast(libraries)))
+	{
+		put_check(result, "preload", "ok", "llm_router is preloaded", NULL);
+		return;
+	}
+	initStringInfo(&line);
+	foreach (cell, libraries)
+		if (!is_llm_router(lfirst(cell)))
+			appendStringInfo(&line, "%s, ", (const char *) lfirst(cell));
+	put_check(result, "preload", "warning",
+			  "llm_router is not the last of shared_preload_libraries: those after it may show keys in "
+			  "statements",
+			  psprintf("Set shared_preload_libraries = '%sllm_router' and restart the server.", line.data));
 }
 
 static void
@@ -141,7 +176,7 @@ llm_server_checks(PG_FUNCTION_ARGS)
 				  "restart the server.");
 		return (Datum) 0;
 	}
-	put_check(result, "preload", "ok", "llm_router is preloaded", NULL);
+	check_preload(result);
 	check_launcher(result);
 	check_master_key(result, argument_string(fcinfo, 0));
 	check_concurrency(result);

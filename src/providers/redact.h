@@ -1,6 +1,6 @@
 /*
  * redact.h
- *		Keys that providers echo in their error messages.
+ *		Keys that are known by their looks: in what providers echo, and in texts.
  */
 #ifndef LLM_ROUTER_REDACT_H
 #define LLM_ROUTER_REDACT_H
@@ -19,5 +19,12 @@ extern char *redact_keys(char *text);
  * overwritten before, or cut off at the end of the text.
  */
 extern void redact_secret(char *text, const char *secret);
+
+/*
+ * The first word at or after from, a place in text, that begins like a known
+ * vendor's key, and its length; NULL when there is none.  Spares names in SQL,
+ * which redact_keys does not.
+ */
+extern const char *redact_find_key(const char *text, const char *from, size_t *length);
 
 #endif /* LLM_ROUTER_REDACT_H */

@@ -10,6 +10,7 @@
  *		request			 messages and options, written in every format
  *		response_FORMAT	 what a provider answers, document by document
  *		stream_FORMAT	 the same, the events of its stream in pieces
+ *		redaction		 statements and log lines in which keys are hidden
  *
  * Every input runs in a memory context of its own, which is reset after it.  An
  * error that is thrown is a finding: the parsers promise not to throw.
@@ -25,6 +26,9 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "providers/provider.h"
+#include "providers/redact.h"
+#include "secrets/redaction_text.h"
+#include "sql_tokens.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -526,6 +530,69 @@ try_request(const uint8_t *data, size_t size)
 }
 
 /* ------------------------------------------------------------------------
+ * Hiding keys
+ * ------------------------------------------------------------------------
+ */
+
+/* NULL when the scanner refuses it. */
+static char *
+tokens_of(const char *statement, bool backslash_quotes)
+{
+	char *volatile tokens = NULL;
+
+	PG_TRY();
+	{
+		tokens = sql_tokens(statement, backslash_quotes);
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+		MemoryContextSwitchTo(input_context);
+	}
+	PG_END_TRY();
+	return tokens;
+}
+
+static void
+try_line(const char *line, size_t length, bool about_keys, bool cut)
+{
+	char  *hidden = copy_of(line, length);
+	size_t key_length;
+
+	if (redaction_hide_in_line(hidden, about_keys, cut) != (strcmp(hidden, line) != 0))
+		finding("a line that is not changed as is said");
+	if (strlen(hidden) != length || redaction_hide_in_line(hidden, about_keys, cut))
+		finding("a line that is not hidden at once");
+	if (redact_find_key(hidden, hidden, &key_length))
+		finding("a key in a line");
+	if (redaction_about_keys(hidden) != redaction_about_keys(line))
+		finding("a line that is no longer known to be about keys");
+}
+
+/* The first byte chooses what is known of the text. */
+static void
+try_redaction(const uint8_t *data, size_t size)
+{
+	bool  backslash_quotes = size > 0 && (data[0] & 1);
+	char *text = copy_of((const char *) data + (size > 0), size - (size > 0));
+	char *hidden;
+	char *before;
+	char *after;
+
+	try_line(text, strlen(text), false, false);
+	try_line(text, strlen(text), true, size > 0 && (data[0] & 2));
+
+	if (!pg_verify_mbstr(PG_UTF8, text, (int) strlen(text), true) ||
+		(before = tokens_of(text, backslash_quotes)) == NULL)
+		return;
+	hidden = pstrdup(text);
+	redaction_hide_in_sql(hidden, size > 0 && (data[0] & 4), backslash_quotes);
+	after = tokens_of(hidden, backslash_quotes);
+	if (strlen(hidden) != strlen(text) || after == NULL || strcmp(before, after) != 0)
+		finding("a token that has changed");
+}
+
+/* ------------------------------------------------------------------------
  * Running
  * ------------------------------------------------------------------------
  */
@@ -583,6 +650,8 @@ choose_target(const char *name)
 		target = try_sse;
 	else if (strcmp(name, "request") == 0)
 		target = try_request;
+	else if (strcmp(name, "redaction") == 0)
+		target = try_redaction;
 	else
 		target = name[0] == 's' ? try_stream : try_response;
 	for (int i = 0; format && i < (int) lengthof(formats); i++)

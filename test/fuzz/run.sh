@@ -1,7 +1,7 @@
 #!/bin/bash
-# run.sh [SECONDS]: fuzzes the events of streams, requests, and each format's answers and streams, for SECONDS in all (default
-# 240), under ASAN and UBSAN in backends of a private server. Fails on any crash, finding of fuzz.c, or sanitizer report;
-# the input that did it is then in /tmp, as printed.
+# run.sh [SECONDS]: fuzzes the events of streams, requests, each format's answers and streams, and the hiding of keys, for SECONDS in
+# all (default 240), under ASAN and UBSAN in backends of a private server. Fails on any crash, finding of fuzz.c, or sanitizer
+# report; the input that did it is then in /tmp, as printed.
 #
 # Environment: PG_CONFIG, the PostgreSQL to use (nothing is installed into it); CLANG, the compiler (default clang);
 # FUZZ_TARGETS, a line each, instead of all.
@@ -42,8 +42,9 @@ trap leave EXIT
 echo "fuzz: building"
 "$clang" -std=gnu11 -O1 -g -fPIC -shared -fno-omit-frame-pointer -fno-sanitize-recover=undefined \
     -fsanitize=address,undefined,fuzzer-no-link -shared-libasan -Wl,-Bsymbolic -Wno-ignored-attributes \
-    -I../../src -isystem "$("$pg_config" --includedir-server)" -o "$work/fuzz.so" \
+    -I../../src -I../modules/formats -isystem "$("$pg_config" --includedir-server)" -o "$work/fuzz.so" \
     fuzz.c ../../src/base/{encoding,errors}.c ../../src/chat/*.c ../../src/providers/*.c \
+    ../../src/secrets/redaction_text.c \
     -Wl,--whole-archive "$driver" -Wl,--no-whole-archive -lstdc++ -lm
 
 # The sanitizer starts itself with the first allocation, and asks the dynamic linker for a symbol then; inside gettext, as

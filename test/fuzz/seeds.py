@@ -116,6 +116,9 @@ def seeds():
             for prediction in asked:
                 for last in (b'{"status":"succeeded","output":"x"}', b'{"status":"failed","error":"late"}'):
                     yield f"stream_{name}", bytes([PIECES[7]]) + SEPARATOR.join([prediction, literal, last])
+    for text in re.findall(r"\$q\$(.*?)\$q\$", (GOLDEN / "redaction.sql").read_text(), re.S):
+        for known in (4, 7):
+            yield "redaction", bytes([known]) + text.encode()
     for target, file in (("request", "request"), ("response_openai", "response")):
         for seed in (PROJECT / "test/fuzz/corpus" / file).iterdir():
             yield target, seed.read_bytes()
@@ -134,7 +137,7 @@ def main():
     directory = Path(sys.argv[1])
     shutil.rmtree(directory / "corpus", ignore_errors=True)
     (directory / "dictionary").mkdir(parents=True, exist_ok=True)
-    targets = {"sse": set(), "request": set()}
+    targets = {"sse": set(), "request": set(), "redaction": set()}
     for name in formats():
         targets[f"response_{name}"] = set()
         targets[f"stream_{name}"] = set()
