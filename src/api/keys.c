@@ -33,7 +33,7 @@ validate_platform_key(const CatalogProvider *provider, const char *api_key)
 	KeyCheck check;
 
 	key_check(provider, api_key, &check);
-	if (check.verdict == KEY_REFUSED)
+	if (check.verdict == KEY_REFUSED || check.verdict == KEY_NOT_PERMITTED)
 		key_argument_refused(provider, &check, NULL);
 	if (check.verdict == KEY_UNKNOWN)
 		ereport(WARNING,

@@ -122,7 +122,7 @@ validate_user_key(const CatalogProvider *provider, const char *api_key)
 	bool	 is_role;
 
 	key_check(provider, api_key, &check);
-	if (check.verdict == KEY_REFUSED)
+	if (check.verdict == KEY_REFUSED || check.verdict == KEY_NOT_PERMITTED)
 		key_argument_refused(provider, &check, caller_user_id(&is_role));
 	if (check.verdict == KEY_UNKNOWN)
 		ereport(ERROR,

@@ -11,7 +11,8 @@ typedef enum KeyVerdict
 {
 	KEY_ACCEPTED,
 	KEY_REFUSED,
-	KEY_UNKNOWN /* no check, no answer, or one that says neither */
+	KEY_NOT_PERMITTED, /* known, but not for this; it may be good for calls */
+	KEY_UNKNOWN		   /* no check, no answer, or one that says neither */
 } KeyVerdict;
 
 typedef struct KeyCheck

@@ -253,13 +253,6 @@ report_refusal(const CheckedKey *key)
 	Async_Notify(NOTIFY_CHANNEL, notification(key));
 }
 
-/* As in calls: 403 may mean only that the key may not do this. */
-static bool
-is_refused(const CheckedKey *key)
-{
-	return key->check.verdict == KEY_REFUSED && key->check.http_status != 403;
-}
-
 /*
  * Write what was said of one key; what neither accepts nor refuses it changes
  * nothing but the time.  False when its row is locked or has another key by now.
@@ -268,7 +261,7 @@ static bool
 write_key(const CheckedKey *key)
 {
 	char	   *table = extension_table("user_api_keys");
-	bool		refused = is_refused(key);
+	bool		refused = key->check.verdict == KEY_REFUSED;
 	bool		accepted_again = key->was_refused && key->check.verdict == KEY_ACCEPTED;
 	Oid			types[] = { INT8OID, TEXTOID, TEXTOID };
 	Datum		values[3] = { Int64GetDatum(key->id), CStringGetTextDatum(key->token) };
@@ -305,7 +298,7 @@ write_batch(const CheckedBatch *batch, Walk *walk)
 			continue;
 		if (!write_key(key))
 			walk->locked++;
-		else if (is_refused(key) && !key->was_refused)
+		else if (key->check.verdict == KEY_REFUSED && !key->was_refused)
 			report_refusal(key);
 	}
 	worker_commit(&transaction);
