@@ -198,12 +198,11 @@ BEGIN ATOMIC
 		WHERE k.id = (SELECT f.id FROM user_api_keys f WHERE f.id = (note ->> 'key_id')::bigint FOR NO KEY UPDATE SKIP LOCKED)
 		  AND right(k.encrypted_api_key, length(note ->> 'token_end')) = note ->> 'token_end'
 		  AND (k.checked_at <= w.created_at) IS NOT FALSE
-		RETURNING k.id, k.provider_id, k.user_id
+		RETURNING k.id
 	)
-	SELECT pg_notify('llm_router',
-		jsonb_build_object('event', 'key_refused', 'key_id', m.id, 'provider', p.name, 'user_id', m.user_id)::text)
-	FROM marked m
-	JOIN llm_providers p ON p.id = m.provider_id;
+	-- Everybody may listen, so this names nobody.
+	SELECT pg_notify('llm_router', jsonb_build_object('event', 'key_refused', 'key_id', m.id)::text)
+	FROM marked m;
 END;
 COMMENT ON FUNCTION llm_note_write(jsonb) IS
 	'Used by the ledger''s writer: one entry of llm_audit_logs; for a refused key also marks the key and notifies the channel llm_router.';

@@ -333,7 +333,7 @@ mark_refused_key(const Call *call)
 							   .user_id = call->user_id,
 							   .action = "byok.key.refused",
 							   .object = entry->model->provider->name,
-							   .detail = audit_refusal_detail(key->id, NULL, refusal),
+							   .detail = audit_key_detail(key->id, NULL, refusal),
 						   });
 }
 

@@ -149,12 +149,17 @@ subtest 'a repointed provider gets no key' => sub {
 
 subtest "a refused user key falls back to the platform's, is marked, and is not tried again" => sub {
 	as('ann', "SELECT llm_key_update(id, 'sk-test-revoked', false) FROM llm_keys");
+	my $listener = $node->background_psql('postgres');
+	$listener->query_safe('LISTEN llm_router');
 	$provider->reset;
 	my $answer = decode_json(as('ann', 'BEGIN READ ONLY; ' . chat_sql() . '; ROLLBACK'));
 	is($answer->{llm_router}{used_byok}, JSON::PP::false, 'the platform answered');
 	is_deeply([ map { $_->{outcome} } @{ $answer->{llm_router}{attempts} } ], [ 'bad_key', 'ok' ], 'after the refusal');
 	LlmRouterTest::wait_for_sql($node, "SELECT refused_at IS NOT NULL FROM user_api_keys WHERE user_id = 'ann'");
 	like(as('ann', 'SELECT status, refusal FROM llm_keys'), qr/^refused\|HTTP status 401/, 'the key is marked, also from a READ ONLY transaction that is rolled back');
+	my ($payload) = $listener->query('SELECT 1') =~ /notification "llm_router" with payload "(\{.*\})"/;
+	is_deeply(decode_json($payload), { event => 'key_refused', key_id => sql("SELECT id FROM user_api_keys WHERE user_id = 'ann'") }, 'who listens hears of the key, and nothing of whom');
+	$listener->quit;
 	chat('ann');
 	is_deeply(keys_sent(), [ qw(sk-test-revoked sk-test-platform sk-test-platform) ], 'and not sent again');
 	is(sql("SELECT user_id, actor, object, detail ->> 'key_name' IS NULL FROM llm_audit_logs WHERE action = 'byok.key.refused'"), 'ann|app|sim|t', 'the audit log has it');
