@@ -68,7 +68,7 @@ BEGIN ATOMIC
 				   FILTER (WHERE v.value IS DISTINCT FROM before -> v.name) AS changes,
 			   jsonb_object_agg(v.name, llm_audit_shown(v.name, v.value)) FILTER (WHERE v.value <> 'null') AS row_values
 		FROM jsonb_each(COALESCE(after, before)) AS v (name, value)
-		WHERE v.name <> ALL ('{created_at,updated_at,installation,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
+		WHERE v.name <> ALL ('{created_at,updated_at,installation,confirmed_base_url,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
 	) AS c
 	WHERE operation <> 'UPDATE' OR c.changes IS NOT NULL;
 END;

@@ -198,6 +198,20 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 	return nkeys;
 }
 
+/* Users can store keys for the address that the caller has seen. */
+static void
+confirm_address(const CatalogProvider *provider)
+{
+	Oid	  types[] = { INT4OID, TEXTOID };
+	Datum values[] = {
+		Int32GetDatum(provider->id),
+		CStringGetTextDatum(provider->endpoint.base_url),
+	};
+
+	key_execute(psprintf("UPDATE %s SET confirmed_base_url = $2 WHERE id = $1", extension_table("llm_providers")),
+				2, types, values);
+}
+
 static int64
 confirm_keys(const CatalogProvider *provider)
 {
@@ -205,6 +219,7 @@ confirm_keys(const CatalogProvider *provider)
 	int64	  nkeys;
 
 	key_change_begin(&change);
+	confirm_address(provider);
 	nkeys = move_keys(provider, "llm_provider_keys", "provider_id", "NULL::text") +
 			move_keys(provider, "user_api_keys", "id", "user_id");
 	audit_write(&(AuditEntry){
@@ -220,8 +235,8 @@ confirm_keys(const CatalogProvider *provider)
 /*
  * llm_provider_confirm_keys(provider text) RETURNS bigint
  *
- * Has the keys that were stored for an earlier base_url of the provider used at
- * its present one; returns how many.  One transaction: LR009 when one of them
+ * Lets users store keys for the provider's present base_url, and has those that
+ * were stored for an earlier one used there; returns how many.  One transaction: LR009 when one of them
  * cannot be opened, and none is moved.
  */
 Datum

@@ -114,6 +114,25 @@ key_id_argument(FunctionCallInfo fcinfo)
 	return PG_GETARG_INT64(0);
 }
 
+/*
+ * Read provider and key of the arguments.  Whatever takes a user's key begins here:
+ * it goes to no address that only an administrator chose.
+ */
+static void
+read_user_key(FunctionCallInfo fcinfo, const char *provider, KeyArguments *arguments)
+{
+	key_arguments_read(fcinfo, 1, provider, arguments);
+	key_argument_check(arguments);
+	if (!arguments->provider->confirmed)
+		ereport(ERROR,
+				(errcode(ERRCODE_LLM_KEY),
+				 errmsg("provider \"%s\" may not be sent keys of users yet", arguments->provider->name),
+				 errdetail("Its address %s was not set or confirmed by the owner of the extension.",
+						   arguments->provider->endpoint.base_url),
+				 errhint("The owner or a superuser confirms it with SELECT llm_provider_confirm_keys('%s').",
+						 arguments->provider->name)));
+}
+
 /* Ask the provider; a key that it refuses, or cannot be asked about, is an error. */
 static void
 validate_user_key(const CatalogProvider *provider, const char *api_key)
@@ -200,8 +219,7 @@ add_key(FunctionCallInfo fcinfo, KeyArguments *arguments)
 	KeyChange change;
 	StoredKey key;
 
-	key_arguments_read(fcinfo, 1, argument_string(fcinfo, 0), arguments);
-	key_argument_check(arguments);
+	read_user_key(fcinfo, argument_string(fcinfo, 0), arguments);
 	if (checked)
 		validate_user_key(arguments->provider, arguments->api_key);
 
@@ -219,7 +237,8 @@ add_key(FunctionCallInfo fcinfo, KeyArguments *arguments)
  *
  * Stores a key of the user and returns its id.  22023 for a key that can be none
  * and for an unknown provider, 23505 for a name that is taken, 23514 for a name
- * that is none, LR005 when the provider refuses the key, LR002 when it cannot be
+ * that is none, LR005 when the provider refuses the key or its address is not
+ * confirmed, LR002 when it cannot be
  * asked, LR009 without the right master key.
  */
 Datum
@@ -274,8 +293,7 @@ llm_key_test(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	PG_TRY();
 	{
-		key_arguments_read(fcinfo, 1, argument_string(fcinfo, 0), &arguments);
-		key_argument_check(&arguments);
+		read_user_key(fcinfo, argument_string(fcinfo, 0), &arguments);
 		key_check(arguments.provider, arguments.api_key, &check);
 	}
 	PG_FINALLY();
@@ -345,8 +363,7 @@ llm_key_update(PG_FUNCTION_ARGS)
 	key_id = key_id_argument(fcinfo);
 	PG_TRY();
 	{
-		key_arguments_read(fcinfo, 1, provider_of_key(key_id), &arguments);
-		key_argument_check(&arguments);
+		read_user_key(fcinfo, provider_of_key(key_id), &arguments);
 		if (checked)
 			validate_user_key(arguments.provider, arguments.api_key);
 		replace_key(&arguments, key_id, checked);

@@ -142,6 +142,7 @@ INSERT INTO expected VALUES
 	('llm_power_level', NULL, NULL),
 	('llm_power_levels', 'SELECT', 'SELECT'),
 	('llm_provider_add', NULL, 'EXECUTE'),
+	('llm_provider_address', NULL, NULL),
 	('llm_provider_confirm_keys', NULL, NULL),
 	('llm_provider_health_checks', NULL, 'SELECT'),
 	('llm_provider_health_checks_id_seq', NULL, NULL),
