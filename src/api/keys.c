@@ -208,7 +208,8 @@ confirm_address(const CatalogProvider *provider)
 		CStringGetTextDatum(provider->endpoint.base_url),
 	};
 
-	key_execute(psprintf("UPDATE %s SET confirmed_base_url = $2 WHERE id = $1", extension_table("llm_providers")),
+	key_execute(psprintf("UPDATE %s SET confirmed_base_url = $2 WHERE id = $1",
+						 extension_table("llm_providers")),
 				2, types, values);
 }
 

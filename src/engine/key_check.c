@@ -18,6 +18,12 @@ struct KeyProbe
 	TimestampTz	  started;
 };
 
+bool
+key_check_possible(const CatalogProvider *provider)
+{
+	return provider->format != NULL && provider->endpoint.check_path != NULL;
+}
+
 KeyProbe *
 key_check_start(const CatalogProvider *provider, const char *api_key)
 {
@@ -31,7 +37,7 @@ key_check_start(const CatalogProvider *provider, const char *api_key)
 	KeyProbe   *probe = palloc0(sizeof(KeyProbe));
 
 	probe->started = GetCurrentTimestamp();
-	if (provider->format == NULL || provider->endpoint.check_path == NULL)
+	if (!key_check_possible(provider))
 		return probe;
 	provider->format->build_check(&provider->endpoint, &wire);
 	wire_request_authorize(&wire, provider->endpoint.auth_type, api_key);

@@ -24,6 +24,9 @@ typedef struct KeyCheck
 						 * key; palloc'd */
 } KeyCheck;
 
+/* Whether the provider has a request that checks keys. */
+extern bool key_check_possible(const CatalogProvider *provider);
+
 /*
  * Send the provider's cheap authenticated request, once, and wait for the
  * answer; the timeouts of calls apply, and CHECK_TIMEOUT_MS as a whole.

@@ -255,7 +255,8 @@ report_key(const CheckedKey *key)
 	if (!is_refused_now(key))
 		return;
 	audit_check(key, "byok.key.refused", key->check.message);
-	Async_Notify(NOTIFY_CHANNEL, psprintf("{\"event\": \"key_refused\", \"key_id\": " INT64_FORMAT "}", key->id));
+	Async_Notify(NOTIFY_CHANNEL,
+				 psprintf("{\"event\": \"key_refused\", \"key_id\": " INT64_FORMAT "}", key->id));
 }
 
 /*
