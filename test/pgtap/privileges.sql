@@ -97,6 +97,7 @@ $$, 'policies let rows be read, and none be written');
 CREATE TEMP TABLE expected (object text, "user" text, administrator text);
 INSERT INTO expected VALUES
 	('llm_access_change', NULL, NULL),
+	('llm_access_kinds', NULL, NULL),
 	('llm_access_privileges', NULL, NULL),
 	('llm_ask', 'EXECUTE', NULL),
 	('llm_audit_change', NULL, NULL),

@@ -122,7 +122,7 @@ my @statements = (
 	q(SET ROLE someone; SELECT router.llm_user_id(); SELECT user_id FROM router.llm_usage_logs; SELECT user_id FROM router.llm_usage_rollup),
 	q(SET ROLE someone; SELECT router.llm_provider_add('other', 'https://example.com')),
 	qq(SET ROLE someone; SELECT router.llm_chat($messages, 'eco')),
-	q(SELECT router.llm_access_privileges('user'), router.llm_hide_from_public()),
+	q(SELECT router.llm_access_privileges('user'), router.llm_access_kinds('someone'), router.llm_hide_from_public()),
 	q(SELECT router.llm_revoke('someone', 'application'), router.llm_revoke('someone', 'administrator')),
 	q(SELECT router.llm_latency_histogram('{1,2}'), router.llm_latency_histogram_add('{1}', '{2}')),
 );
