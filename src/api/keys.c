@@ -22,6 +22,7 @@
 #include "state/master_key.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 
 PG_FUNCTION_INFO_V1(llm_provider_set_key);
 PG_FUNCTION_INFO_V1(llm_provider_confirm_keys);
@@ -213,6 +214,19 @@ confirm_address(const CatalogProvider *provider)
 				2, types, values);
 }
 
+/* What was confirmed: an administrator may have changed the address meanwhile. */
+static char *
+confirmation_detail(const CatalogProvider *provider, int64 nkeys)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "{\"keys\": " INT64_FORMAT ", \"base_url\": ", nkeys);
+	escape_json(&detail, provider->endpoint.base_url);
+	appendStringInfoChar(&detail, '}');
+	return detail.data;
+}
+
 static int64
 confirm_keys(const CatalogProvider *provider)
 {
@@ -227,7 +241,7 @@ confirm_keys(const CatalogProvider *provider)
 		.actor = change.actor,
 		.action = "provider.keys.confirm",
 		.object = provider->name,
-		.detail = psprintf("{\"keys\": %lld}", (long long) nkeys),
+		.detail = confirmation_detail(provider, nkeys),
 	});
 	key_change_end(&change);
 	return nkeys;
@@ -237,8 +251,8 @@ confirm_keys(const CatalogProvider *provider)
  * llm_provider_confirm_keys(provider text) RETURNS bigint
  *
  * Lets users store keys for the provider's present base_url, and has those that
- * were stored for an earlier one used there; returns how many.  One transaction: LR009 when one of them
- * cannot be opened, and none is moved.
+ * were stored for an earlier one used there; returns how many.  One transaction:
+ * LR009 when one of them cannot be opened, and none is moved.
  */
 Datum
 llm_provider_confirm_keys(PG_FUNCTION_ARGS)

@@ -268,10 +268,10 @@ add_key(FunctionCallInfo fcinfo, KeyArguments *arguments)
  *		RETURNS bigint
  *
  * Stores a key of the user and returns its id.  22023 for a key that can be none,
- * for an unknown provider and for one key too many, 23505 for a name that is taken, 23514 for a name
- * that is none, LR005 when the provider refuses the key or its address is not
- * confirmed, LR002 when it cannot be
- * asked, LR009 without the right master key.
+ * for an unknown provider and for one key too many, 23505 for a name that is taken,
+ * 23514 for a name that is none, LR005 when the provider refuses the key or its
+ * address is not confirmed, LR002 when it cannot be asked, LR009 without the right
+ * master key.
  */
 Datum
 llm_key_add(PG_FUNCTION_ARGS)

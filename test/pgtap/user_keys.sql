@@ -2,7 +2,7 @@
 -- and that nobody sees or reaches another user's.
 
 BEGIN;
-SELECT plan(78);
+SELECT plan(79);
 
 SELECT llm_provider_add('dead', 'http://127.0.0.1:1/v1');
 SELECT llm_provider_add('keyless', 'http://127.0.0.1:1/v1', auth_type => 'none');
@@ -205,6 +205,10 @@ SELECT is((SELECT array_agg(action || ' ' || user_id || ' ' || object || ' ' || 
 	ARRAY['byok.key.add ann dead default', 'byok.key.add ann dead second', 'byok.key.deactivate ann dead default',
 		'byok.key.deactivate ann dead second', 'byok.key.activate ann dead default', 'byok.key.update ann dead default',
 		'byok.key.delete ann dead default'], 'every change is audited, with actor and user');
+
+SELECT results_eq($$ SELECT object, detail FROM llm_audit_logs WHERE action = 'provider.keys.confirm' ORDER BY id LIMIT 2 $$,
+	$$ VALUES ('dead', '{"keys": 2, "base_url": "http://127.0.0.1:2/v1"}'::jsonb), ('dead', '{"keys": 2, "base_url": "http://127.0.0.1:3/v1"}'::jsonb) $$,
+	'so is each address that was confirmed');
 
 SELECT * FROM finish();
 ROLLBACK;
