@@ -69,7 +69,7 @@ CREATE FUNCTION llm_provider_confirm_keys(provider text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'llm_provider_confirm_keys';
 COMMENT ON FUNCTION llm_provider_confirm_keys(text) IS
-	'After a provider really moved: has its keys, the platform''s and users'', used at its new base_url, and returns how many. For the extension''s owner and superusers, since it decides where users'' keys are sent.';
+	'After a provider really moved: has its keys, the platform''s and users'', used at its new base_url, and returns how many; those that cannot be opened stay set aside, with a WARNING. For the extension''s owner and superusers, since it decides where users'' keys are sent.';
 
 CREATE FUNCTION llm_keys_reencrypt()
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE

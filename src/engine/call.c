@@ -327,7 +327,7 @@ mark_refused_key(const Call *call)
 		return;
 	refusal = psprintf("HTTP status %d%s%s", call->http_status, call->reply.message ? ": " : "",
 					   call->reply.message ? call->reply.message : "");
-	audit_note_key_refused(key->id, key->token,
+	audit_note_key_refused(key->id, key->version,
 						   &(AuditEntry){
 							   .actor = call->role_name,
 							   .user_id = call->user_id,

@@ -92,7 +92,10 @@ credential_valid(const char *api_key, LlmError *error)
 	return error_hint(error, "Give the key as the provider shows it, without \"Bearer\".");
 }
 
-/* Everything of the payload before the key, in UTF-8; palloc'd. */
+/*
+ * Everything of the payload before the key, in UTF-8; palloc'd.  (In a SQL_ASCII
+ * database, where a user's name may be anything, as it is.)
+ */
 static char *
 payload_prefix(const char *user_id, const char *origin)
 {
@@ -107,6 +110,8 @@ payload_prefix(const char *user_id, const char *origin)
 	appendStringInfoString(&prefix, ",\"origin\":");
 	escape_json(&prefix, origin);
 	appendStringInfoString(&prefix, ",\"key\":\"");
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		return prefix.data;
 	return pg_server_to_any(prefix.data, prefix.len, PG_UTF8);
 }
 
