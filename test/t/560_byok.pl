@@ -7,6 +7,7 @@ use JSON::PP;
 use LlmRouterTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my @good = ('sk-test-platform', map { "sk-test-$_" } qw(ann ann-second bob));
 my $provider = LlmRouterTest::start_provider(arguments => [ map { ('--api-key', $_) } @good ]);
@@ -183,6 +184,31 @@ subtest "a user who holds a lock on a key holds up nobody's audit entries" => su
 	LlmRouterTest::wait_for_sql($node, "SELECT refused_at IS NOT NULL FROM user_api_keys WHERE user_id = 'ann'");
 	pass('the key itself is marked by the next call');
 	as('ann', "SELECT llm_key_update(id, 'sk-test-ann') FROM llm_keys");
+};
+
+subtest 'a lock on the whole table of keys holds up neither calls nor entries for long, and nothing is lost' => sub {
+	my @users = map { "u$_" } 1 .. 8;
+	as($_, "SELECT llm_key_add('sim', 'sk-test-ann', validate => false)") for @users;
+	as('revoked', "SELECT llm_key_add('sim', 'sk-test-revoked', validate => false)");
+	chat('bob', { byok => 'never' });
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe('BEGIN; LOCK user_api_keys IN SHARE MODE');
+	my $entries = "SELECT count(*) FROM llm_audit_logs WHERE action = 'byok.key.refused'";
+	my $before = sql($entries);
+	my $session = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+	my $rows = sql('SELECT count(*) FROM llm_usage_logs');
+	chat('revoked');
+	my $start = time;
+	$session->query_safe("SET llm_router.user_id = '$_'; " . chat_sql()) for @users;
+	cmp_ok(time - $start, '<', 4, 'calls have their answers, and so their rows, soon');
+	is(sql('SELECT count(*) FROM llm_usage_logs'), $rows + @users + 1, 'indeed');
+	is(sql($entries), $before, 'the entry waits');
+	$holder->query_safe('ROLLBACK');
+	LlmRouterTest::wait_for_sql($node, "SELECT ($entries) = $before + 1");
+	LlmRouterTest::wait_for_sql($node, "SELECT count(*) FROM user_api_keys WHERE user_id ~ '^u\\d' AND last_used_at IS NOT NULL", scalar @users);
+	is(as('revoked', 'SELECT status FROM llm_keys'), 'refused', 'all is noted when the lock is gone');
+	$_->quit for $holder, $session;
+	sql("DELETE FROM user_api_keys WHERE user_id ~ '^(u\\d|revoked)'");
 };
 
 subtest 'a permission that the key lacks does not mark it' => sub {
