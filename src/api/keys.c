@@ -242,7 +242,8 @@ confirm_keys(const CatalogProvider *provider)
 				(errmsg("%lld keys of provider \"%s\" cannot be opened and stay set aside",
 						(long long) keys.left, provider->name),
 				 errdetail_internal("%s", keys.problem),
-				 errhint("Configure the master key that sealed them and run this again, or store those keys again.")));
+				 errhint("Configure the master key that sealed them and run this again, or store "
+						 "those keys again.")));
 	key_change_end(&change);
 	return keys.moved;
 }

@@ -188,7 +188,8 @@ admission_refused(LlmError *error)
 {
 	error_set(error, ERRCODE_LLM_RATE_LIMIT, "%d calls are running, which is llm_router.max_concurrency",
 			  admission_limit());
-	return error_hint(error, "Try again, or raise llm_router.max_concurrency or llm_router.concurrency_timeout.");
+	return error_hint(error, "Try again, or raise llm_router.max_concurrency or "
+							 "llm_router.concurrency_timeout.");
 }
 
 void

@@ -478,8 +478,8 @@ key_use_work(const LedgerBatch *batch, const void *argument)
 											 " WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)",
 								   table, table);
 
-	(void) set_config_option("lock_timeout", KEY_USE_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_LOCAL,
-							 true, 0, false);
+	(void) set_config_option("lock_timeout", KEY_USE_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	for (int i = 0; i < keys->n; i++)
 		ids[i] = Int64GetDatum(keys->ids[i]);
 	values[0] = PointerGetDatum(construct_array(ids, keys->n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
