@@ -451,7 +451,7 @@ subtest 'no log has a key' => sub {
 	cmp_ok($kinds{$_} // 0, '>', 1000, "$_ was read") foreach qw(.log .csv .json);
 	my $said = join '', map { slurp_file($_) } grep { /\.log$/ } @logs;
 	like($said, qr/$_/, "the log has: $_") foreach qr/LOG: .* statement: SELECT llm_key_add\('\*+'/, qr/execute <unnamed>: SELECT llm_key_test\('sim', \$1\)|execute <unnamed>: SELECT llm_key_add/,
-	  qr/DETAIL:  parameters: \$1 = '\*+'/, qr/AUDIT: SESSION,\d+,1,READ,SELECT,/, qr/Query Text: SELECT /, qr/prepare: PREPARE p AS/, qr/CONTEXT:  .* with parameters: \$1 = '\*+/,
+	  qr/DETAIL:  [Pp]arameters: \$1 = '\*+'/, qr/AUDIT: SESSION,\d+,1,READ,SELECT,/, qr/Query Text: SELECT /, qr/prepare: PREPARE p AS/, qr/CONTEXT:  .* with parameters: \$1 = '\*+/,
 	  qr/still waiting for/, qr/Failed process was running: SELECT llm_key_test\('\*+/, qr/canceling statement due to statement timeout/;
 };
 
