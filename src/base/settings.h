@@ -47,6 +47,8 @@ extern int setting_max_attempts;
 extern int setting_max_response_size;	/* kB */
 extern int setting_max_concurrency;		/* -1: three quarters of max_connections */
 extern int setting_concurrency_timeout; /* ms */
+extern int setting_circuit_failures;	/* 0: no circuits */
+extern int setting_circuit_cooldown;	/* ms */
 
 /* Network */
 extern char *setting_ca_file;

@@ -20,6 +20,9 @@
  */
 extern void rounds_due(Oid database, TimestampTz when);
 
+/* The process that makes a round in a database now, or 0. */
+extern pid_t rounds_worker(Oid database);
+
 /* In the launcher. */
 
 /*

@@ -1,0 +1,105 @@
+/*
+ * call_circuits.c
+ *		What circuits mean for a call: which candidate it may ask now, and what its
+ *		attempts say of them.
+ */
+#include "engine/call_circuits.h"
+
+#include "state/circuits.h"
+
+/* A pause that a provider asked for is waited for, if it is not longer. */
+#define LONGEST_PAUSE_MS 60000
+
+/* Look again at the candidates that are left. */
+static void
+refresh(Call *call)
+{
+	LookAtHealth look = circuits_looker();
+
+	for (int i = call->entry; i < call->plan.neligible; i++)
+	{
+		PlanEntry *entry = &call->plan.entries[i];
+
+		memset(&entry->health, 0, sizeof(entry->health));
+		if (look)
+			look(entry->model, entry->used_byok, &entry->health);
+	}
+}
+
+/* The next candidate that is well and lets the call in, or -1. */
+static int
+find_admitting(Call *call)
+{
+	for (int i = call->entry; i < call->plan.neligible; i++)
+	{
+		const PlanEntry *entry = &call->plan.entries[i];
+
+		if ((i == call->entry || !health_is_bad(&entry->health)) &&
+			circuits_admit(entry->model, entry->used_byok, &call->is_probe))
+			return i;
+	}
+	return -1;
+}
+
+/* Where everybody is open the best is tried, but not sooner than its provider asked for. */
+static bool
+waits_for_pause(Call *call)
+{
+	const CandidateHealth *health = &current_entry(call)->health;
+	int64				   now = now_ms();
+
+	if (health->circuit != CIRCUIT_OPEN || !health->asked || health->left_ms > LONGEST_PAUSE_MS ||
+		health->left_ms >= call->deadline_ms - now)
+		return false;
+	call->wait_until_ms = now + health->left_ms;
+	call->state = CALL_BACKOFF;
+	return true;
+}
+
+bool
+call_circuits_admit(Call *call)
+{
+	int entry;
+
+	call->is_probe = false;
+	if (circuits_looker() == NULL)
+		return true;
+	refresh(call);
+	entry = find_admitting(call);
+	if (entry < 0)
+		return !waits_for_pause(call);
+	if (entry != call->entry)
+		call->tries_of_entry = 0;
+	call->entry = entry;
+	return true;
+}
+
+static void
+note(Call *call, Outcome outcome)
+{
+	const PlanEntry		*entry = current_entry(call);
+	const CircuitAttempt attempt = {
+		.outcome = outcome,
+		.used_byok = entry->used_byok,
+		.answered = call->http_status != 0,
+		.took_ms = elapsed_ms(call->attempt_started_ms),
+	};
+
+	circuits_note(entry->model, &attempt, call->reply.retry_after_ms, call->is_probe);
+	call->is_probe = false;
+}
+
+void
+call_circuits_note(Call *call)
+{
+	note(call, call->reply.outcome);
+	if (call->reply.outcome != OUTCOME_OK)
+		refresh(call);
+}
+
+void
+call_circuits_abandon(Call *call)
+{
+	if (call->is_probe)
+		note(call, OUTCOME_CANCELLED);
+}
