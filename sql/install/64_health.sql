@@ -21,3 +21,10 @@ COMMENT ON COLUMN llm_circuits.model IS 'The model; NULL for a provider''s circu
 COMMENT ON COLUMN llm_circuits.state IS 'closed, open (other candidates come first), half-open (the next call tries it) or probed (a call is trying it).';
 COMMENT ON COLUMN llm_circuits.failures IS 'Failures in a row.';
 COMMENT ON COLUMN llm_circuits.open_for IS 'How much longer it is open; NULL: it is not.';
+
+CREATE FUNCTION llm_provider_check(provider text,
+	OUT status text, OUT http_status integer, OUT response_time_ms integer, OUT message text)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'llm_provider_check';
+COMMENT ON FUNCTION llm_provider_check(text) IS
+	'Checks the health of a provider now, as the worker does, and keeps the result. status is what llm_providers.health_status became: healthy, degraded or down; message says what was wrong, NULL: nothing.';

@@ -35,6 +35,7 @@ int	  setting_max_concurrency;
 int	  setting_concurrency_timeout;
 int	  setting_circuit_failures;
 int	  setting_circuit_cooldown;
+int	  setting_health_check_interval;
 char *setting_ca_file;
 char *setting_proxy;
 char *setting_allowed_hosts;
@@ -213,6 +214,10 @@ static const IntegerSetting integer_settings[] = {
 	  "How long it is left alone; doubled each time that it fails again, up to 16 times this.",
 	  "Other candidates come first meanwhile. What a provider asks for with Retry-After counts instead.",
 	  &setting_circuit_cooldown, 30 * 1000, 10, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS },
+	{ "llm_router.health_check_interval",
+	  "How often the health of providers is checked, where llm_providers says nothing else.",
+	  "0: never. A provider that is down is not used until it answers again.",
+	  &setting_health_check_interval, 5 * 60, 0, 30 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S },
 	{ "llm_router.ledger_wait_timeout",
 	  "How long an answer waits for its ledger row to be committed, before it is given with a WARNING.",
 	  "The record stays queued and is written all the same.",

@@ -134,6 +134,7 @@ INSERT INTO expected VALUES
 	('llm_latency_histogram_add', NULL, NULL),
 	('llm_ledger_status', NULL, 'EXECUTE'),
 	('llm_circuit_status', NULL, 'EXECUTE'),
+	('llm_provider_check', NULL, 'EXECUTE'),
 	('llm_database_health', NULL, 'EXECUTE'),
 	('llm_model_add', NULL, 'EXECUTE'),
 	('llm_model_id', NULL, 'EXECUTE'),

@@ -116,6 +116,7 @@ my @statements = (
 	q(SELECT router.llm_key_set_active(id, false), router.llm_key_update(id, 'sk-9876543210', false), router.llm_key_delete(id) FROM router.llm_keys),
 	q(SELECT router.llm_audit_user_id(); TABLE router.llm_audit_logs),
 	q(SELECT router.llm_doctor(), router.llm_server_checks(NULL), router.llm_ledger_status(), router.llm_circuit_status(), router.llm_database_health(1)),
+	q(SELECT router.llm_provider_check('sim')),
 	q(TABLE router.llm_status), q(TABLE router.llm_circuits), q(TABLE router.llm_power_levels),
 	q(SELECT router.llm_seed_tiers(), router.llm_seed_providers(), router.llm_seed_models(), router.llm_seed_rules()),
 	q(CREATE ROLE someone), q(SELECT router.llm_grant('someone', 'application')), q(SELECT router.llm_grant('someone', 'administrator')),

@@ -95,7 +95,7 @@ sub start_node
 		allows_streaming => $option{streaming} // 0,
 		extra            => [ '--encoding', $option{encoding} // 'UTF8', '--no-locale' ]);
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'llm_router'\n"
-		  . "llm_router.circuit_failures = 0\n" . ($option{conf} // ''));
+		  . "llm_router.circuit_failures = 0\nllm_router.health_check_interval = 0\n" . ($option{conf} // ''));
 	return $node unless $option{start} // 1;
 	$node->start;
 	sql($node, 'CREATE EXTENSION llm_router') if $option{extension} // 1;
