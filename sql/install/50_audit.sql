@@ -68,7 +68,7 @@ BEGIN ATOMIC
 				   FILTER (WHERE v.value IS DISTINCT FROM before -> v.name) AS changes,
 			   jsonb_object_agg(v.name, llm_audit_shown(v.name, v.value)) FILTER (WHERE v.value <> 'null') AS row_values
 		FROM jsonb_each(COALESCE(after, before)) AS v (name, value)
-		WHERE v.name <> ALL ('{created_at,updated_at,installation,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
+		WHERE v.name <> ALL ('{created_at,updated_at,installation,confirmed_base_url,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
 	) AS c
 	WHERE operation <> 'UPDATE' OR c.changes IS NOT NULL;
 END;
@@ -198,12 +198,11 @@ BEGIN ATOMIC
 		WHERE k.id = (SELECT f.id FROM user_api_keys f WHERE f.id = (note ->> 'key_id')::bigint FOR NO KEY UPDATE SKIP LOCKED)
 		  AND right(k.encrypted_api_key, length(note ->> 'token_end')) = note ->> 'token_end'
 		  AND (k.checked_at <= w.created_at) IS NOT FALSE
-		RETURNING k.id, k.provider_id, k.user_id
+		RETURNING k.id
 	)
-	SELECT pg_notify('llm_router',
-		jsonb_build_object('event', 'key_refused', 'key_id', m.id, 'provider', p.name, 'user_id', m.user_id)::text)
-	FROM marked m
-	JOIN llm_providers p ON p.id = m.provider_id;
+	-- Everybody may listen, so this names nobody.
+	SELECT pg_notify('llm_router', jsonb_build_object('event', 'key_refused', 'key_id', m.id)::text)
+	FROM marked m;
 END;
 COMMENT ON FUNCTION llm_note_write(jsonb) IS
 	'Used by the ledger''s writer: one entry of llm_audit_logs; for a refused key also marks the key and notifies the channel llm_router.';

@@ -34,7 +34,7 @@ find_admitting(Call *call)
 	{
 		const PlanEntry *entry = &call->plan.entries[i];
 
-		if ((i == call->entry || !health_is_bad(&entry->health)) &&
+		if ((i == call->entry || (!entry->passed_over && !health_is_bad(&entry->health))) &&
 			circuits_admit(entry->model, entry->used_byok, &call->is_probe))
 			return i;
 	}

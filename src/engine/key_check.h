@@ -11,7 +11,8 @@ typedef enum KeyVerdict
 {
 	KEY_ACCEPTED,
 	KEY_REFUSED,
-	KEY_UNKNOWN /* no check, no answer, or one that says neither */
+	KEY_NOT_PERMITTED, /* known, but not for this; it may be good for calls */
+	KEY_UNKNOWN		   /* no check, no answer, or one that says neither */
 } KeyVerdict;
 
 typedef struct KeyCheck
@@ -25,6 +26,9 @@ typedef struct KeyCheck
 
 /* As a whole, where nothing else is said. */
 #define KEY_CHECK_TIMEOUT_MS 15000
+
+/* Whether the provider has a request that checks keys. */
+extern bool key_check_possible(const CatalogProvider *provider);
 
 /*
  * Send the provider's cheap authenticated request, once, and wait for the

@@ -138,6 +138,7 @@ add_entry(Planner *planner, const CatalogModel *model, PlanReason reason, int ru
 	memset(&entry->health, 0, sizeof(entry->health));
 	if (eligible && planner->caller->look_at_health)
 		planner->caller->look_at_health(model, entry->used_byok, &entry->health);
+	entry->passed_over = false;
 	entry->estimated_cost = estimate_cost(model, planner->request);
 }
 

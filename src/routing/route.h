@@ -94,7 +94,8 @@ typedef struct PlanEntry
 	bool				used_byok;
 	const UserKey	   *user_key; /* with used_byok; else NULL */
 	bool				eligible;
-	CandidateHealth		health; /* of an eligible one, and of EXCLUDED_DOWN */
+	CandidateHealth		health;		 /* of an eligible one, and of EXCLUDED_DOWN */
+	bool				passed_over; /* its key was refused in this call: see retry_decide */
 
 	/*
 	 * Upper bound of the cost: the estimated prompt at the dearest price that

@@ -28,8 +28,9 @@ CREATE FUNCTION test_plan_microseconds(int, int, int) RETURNS float8 LANGUAGE c 
 CREATE FUNCTION test_retry(outcome text, entries text[], tries int DEFAULT 1, retry_after_ms int DEFAULT -1,
 	remaining_ms int DEFAULT 600000, attempts int DEFAULT 1, do_not_retry bool DEFAULT false, random float8 DEFAULT 0)
 	RETURNS text LANGUAGE c AS '$module';
+CREATE FUNCTION test_retry_walk(text[], text[]) RETURNS int[] LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry_sqlstate(text) RETURNS text LANGUAGE c AS '$module';
-CREATE FUNCTION test_retry_walk(float8, int, int, int) RETURNS text LANGUAGE c AS '$module';
+CREATE FUNCTION test_retry_chance(float8, int, int, int) RETURNS text LANGUAGE c AS '$module';
 CREATE FUNCTION test_circuit(steps text[], failures int DEFAULT 3, cooldown_ms int DEFAULT 1000) RETURNS text LANGUAGE c AS '$module';
 CREATE FUNCTION test_circuit_event(outcome text, kind int, used_byok bool, answered bool, took_ms int DEFAULT 10000) RETURNS text LANGUAGE c AS '$module';
 SQL
@@ -93,9 +94,9 @@ plan_is("9, 1, 'prefer', '{1}', NULL, '{closed,open}'",
 	[ "p0/m0 $primary", "p1/m1 user: your own key at p1, rule 1 fallback; $open", "p1/m1 $fallback; $open" ], "a user's key goes behind likewise");
 
 # doc/routing.md: one row an outcome.
-my @rows = slurp_file('doc/routing.md') =~ /^\| (\w+) \| (\d(?:, if last)?) \| (any|other key|larger|none) \| (LR\d+) \|$/mg;
-is(scalar @rows, 4 * 15, 'the table has every outcome but ok');
-my %next = (any => 'next 1', 'other key' => 'next 2', larger => 'next 3', none => 'give up');
+my @rows = slurp_file('doc/routing.md') =~ /^\| (\w+) \| (\d(?:, if last)?) \| (any|other key|other key first|larger|none) \| (LR\d+) \|$/mg;
+is(scalar @rows, 4 * 16, 'the table has every outcome but ok');
+my %next = (any => 'next 1', 'other key' => 'next 2', 'other key first' => 'next 2', larger => 'next 3', none => 'give up');
 while (my ($outcome, $retries, $next, $sqlstate) = splice(@rows, 0, 4))
 {
 	my ($count) = $retries =~ /^(\d)/;
@@ -136,8 +137,21 @@ retry_is("'unavailable', $two, remaining_ms => 100", 'next 1', 'a backoff that d
 retry_is("'unavailable', $two, remaining_ms => 0", 'give up', 'nothing after the deadline');
 retry_is("'unavailable', $two, attempts => 10", 'give up', 'no more than max_attempts');
 retry_is("'unavailable', $two, do_not_retry => true", 'next 1', 'x-should-retry: false means no retry');
-retry_is("'bad_key', '{a 1,a 1}'", 'next 1', 'without another key the next candidate is tried');
+retry_is("'not_permitted', '{a 1,a 1}'", 'next 1', 'without another key the next candidate is tried, if the key is good');
 retry_is("'context_too_long', '{a 8000,b 0,c 8000,d 4000}'", 'give up', 'no window known to be larger');
+
+# Which entries a call tries; a capital letter is the user's key at a provider, a small one the platform's.
+sub walk_is
+{
+	my ($outcomes, $entries, $expected, $what) = @_;
+	is(sql("SELECT test_retry_walk('{$outcomes}', '{$entries}')"), "{$expected}", $what);
+	return;
+}
+walk_is('bad_key', 'A 1,A 1', '0', 'a refused key is not sent again, for another model either');
+walk_is('bad_key,bad_key', 'A 1,A 1,a 1,a 1,b 1', '0,2,4', "the platform's key of the same provider is another");
+walk_is('bad_key,unavailable,bad_key', 'A 1,B 1,A 1,B 1,a 1', '0,1,3,4', 'nor after something else went wrong');
+walk_is('unusable_key,timeout', 'A 1,B 1,A 1', '0,1', 'a key that does not open is not tried again either');
+walk_is('not_permitted,unavailable', 'A 1,A 1,a 1,A 1', '0,2,3', 'a key that may not do this may do something else');
 
 retry_is("'unavailable', '{a 1 open,b 1}'", 'next 1', 'no retry once the circuit is open');
 retry_is("'unavailable', '{a 1 open}'", 'again after 250', '... unless nobody else is left');
@@ -148,16 +162,16 @@ retry_is("'bad_key', '{a 1,a 1,b 1 open}'", 'next 2', 'another key rather than a
 # Whatever the mix of outcomes, retries and fallbacks.
 is(sql(<<'SQL'), '20000|0|0', 'attempts are bounded by max_attempts and the deadline');
 SELECT count(*), count(*) FILTER (WHERE split_part(w, ' ', 1)::int > max_attempts), count(*) FILTER (WHERE split_part(w, ' ', 2)::int > deadline)
-FROM (SELECT test_retry_walk((i / 20000.0)::float8, entries, max_attempts, deadline) AS w, max_attempts, deadline
+FROM (SELECT test_retry_chance((i / 20000.0)::float8, entries, max_attempts, deadline) AS w, max_attempts, deadline
 	FROM (SELECT i, 1 + i % 7 AS entries, 1 + i % 20 AS max_attempts, 1 + (i * 37) % 60000 AS deadline FROM generate_series(1, 20000) AS i) AS cases) AS walks
 SQL
-cmp_ok(sql("SELECT max(split_part(test_retry_walk((i / 2000.0)::float8, 7, 20, 3600000), ' ', 1)::int) FROM generate_series(1, 2000) AS i"),
+cmp_ok(sql("SELECT max(split_part(test_retry_chance((i / 2000.0)::float8, 7, 20, 3600000), ' ', 1)::int) FROM generate_series(1, 2000) AS i"),
 	'>', 5, '... and there are many in some');
 
 # doc/routing.md: what an outcome means for circuits.
 my %kind = (model => 0, provider => 1, account => 2);
 my @meanings = slurp_file('doc/routing.md') =~ /^\| (\w+) \| (success|failure|pause|–) \| (success|failure|pause|–) \| (success|failure|pause|–) \|$/mg;
-is(scalar @meanings, 4 * 16, 'the table of circuits has every outcome');
+is(scalar @meanings, 4 * 17, 'the table of circuits has every outcome');
 while (my ($outcome, @events) = splice(@meanings, 0, 4))
 {
 	s/–/-/ foreach @events;

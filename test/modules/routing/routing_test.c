@@ -21,10 +21,11 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(test_plan);
 PG_FUNCTION_INFO_V1(test_plan_microseconds);
 PG_FUNCTION_INFO_V1(test_retry);
+PG_FUNCTION_INFO_V1(test_retry_walk);
 PG_FUNCTION_INFO_V1(test_retry_sqlstate);
 PG_FUNCTION_INFO_V1(test_circuit);
 PG_FUNCTION_INFO_V1(test_circuit_event);
-PG_FUNCTION_INFO_V1(test_retry_walk);
+PG_FUNCTION_INFO_V1(test_retry_chance);
 
 static const ApiFormat some_format = { .name = "openai" };
 
@@ -261,7 +262,10 @@ outcome_from_name(const char *name)
 	elog(ERROR, "unknown outcome \"%s\"", name);
 }
 
-/* Entries from "provider window" words, such as {"a 8000", "b 0", "b 0 open"}. */
+/*
+ * Entries from "provider window" words, such as {"a 8000", "b 0", "b 0 open"}; a
+ * capital: with the user's key.
+ */
 static RoutePlan
 plan_from_array(ArrayType *array)
 {
@@ -280,7 +284,7 @@ plan_from_array(ArrayType *array)
 		/* The same provider is one object in a catalogue. */
 		for (int j = 0; j < i; j++)
 		{
-			if (plan.entries[j].model->provider->name[0] == word[0])
+			if (tolower(plan.entries[j].model->provider->name[0]) == tolower(word[0]))
 				provider = unconstify(CatalogProvider *, plan.entries[j].model->provider);
 		}
 		provider->name = word;
@@ -290,6 +294,7 @@ plan_from_array(ArrayType *array)
 			plan.entries[i].health.circuit = CIRCUIT_OPEN;
 		plan.entries[i].model = model;
 		plan.entries[i].eligible = true;
+		plan.entries[i].used_byok = isupper((unsigned char) word[0]);
 	}
 	return plan;
 }
@@ -325,6 +330,38 @@ test_retry(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(text));
 }
 
+/*
+ * test_retry_walk(outcomes text[], entries text[]) RETURNS int[]
+ *
+ * The entries that a call tries whose attempts end so, one after another, without
+ * a retry; the first is 0.
+ */
+Datum
+test_retry_walk(PG_FUNCTION_ARGS)
+{
+	RoutePlan  plan = plan_from_array(PG_GETARG_ARRAYTYPE_P(1));
+	RetryState state = { .max_attempts = 10, .remaining_ms = 60000 };
+	Datum	  *outcomes;
+	Datum	  *tried;
+	int		   noutcomes;
+	int		   ntried = 1;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &outcomes, NULL, &noutcomes);
+	tried = palloc0(sizeof(Datum) * (noutcomes + 1));
+	for (int i = 0; i < noutcomes; i++)
+	{
+		RetryDecision next;
+
+		state.attempts++;
+		next = retry_decide(&plan, &state, outcome_from_name(TextDatumGetCString(outcomes[i])), -1, true);
+		if (next.step != STEP_NEXT_CANDIDATE)
+			break;
+		state.entry = next.next_entry;
+		tried[ntried++] = Int32GetDatum(state.entry);
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(tried, ntried, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+}
+
 /* test_retry_sqlstate(outcome text) RETURNS text */
 Datum
 test_retry_sqlstate(PG_FUNCTION_ARGS)
@@ -335,7 +372,7 @@ test_retry_sqlstate(PG_FUNCTION_ARGS)
 }
 
 /*
- * test_retry_walk(seed float8, entries int, max_attempts int, deadline_ms int)
+ * test_retry_chance(seed float8, entries int, max_attempts int, deadline_ms int)
  *		RETURNS text
  *
  * A call whose attempts all fail, each in a way and after a time of chance, at so
@@ -343,7 +380,7 @@ test_retry_sqlstate(PG_FUNCTION_ARGS)
  * included.
  */
 Datum
-test_retry_walk(PG_FUNCTION_ARGS)
+test_retry_chance(PG_FUNCTION_ARGS)
 {
 	pg_prng_state chance;
 	int			  nentries = PG_GETARG_INT32(1);
