@@ -372,10 +372,11 @@ attempt_finish(Call *call)
 		.tries_of_entry = call->tries_of_entry,
 		.remaining_ms = call->deadline_ms - now_ms(),
 		.random = pg_prng_double(&pg_global_prng_state),
+		.delivered = call->handed_out,
 	};
 	next = retry_decide(&call->plan, &state, call->reply.outcome,
 						call->reply.retry_after_ms, call->reply.do_not_retry);
-	if (next.step == STEP_GIVE_UP || call->handed_out)
+	if (next.step == STEP_GIVE_UP)
 		call_give_up(call);
 	else
 	{

@@ -162,7 +162,7 @@ retry_decide(RoutePlan *plan, const RetryState *state, Outcome outcome,
 	int				 next;
 
 	Assert(outcome >= 0 && outcome < OUTCOME_COUNT);
-	if (state->attempts >= state->max_attempts || state->remaining_ms <= 0)
+	if (state->attempts >= state->max_attempts || state->remaining_ms <= 0 || state->delivered)
 		return decision;
 
 	if (rule->next == NEXT_OTHER_KEY)

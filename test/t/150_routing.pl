@@ -26,7 +26,8 @@ sql(<<"SQL");
 CREATE FUNCTION test_plan(int, int, byok text, user_keys int[], model text DEFAULT NULL, health text[] DEFAULT NULL) RETURNS text[] LANGUAGE c AS '$module';
 CREATE FUNCTION test_plan_microseconds(int, int, int) RETURNS float8 LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry(outcome text, entries text[], tries int DEFAULT 1, retry_after_ms int DEFAULT -1,
-	remaining_ms int DEFAULT 600000, attempts int DEFAULT 1, do_not_retry bool DEFAULT false, random float8 DEFAULT 0)
+	remaining_ms int DEFAULT 600000, attempts int DEFAULT 1, do_not_retry bool DEFAULT false, random float8 DEFAULT 0,
+	delivered bool DEFAULT false)
 	RETURNS text LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry_walk(text[], text[]) RETURNS int[] LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry_sqlstate(text) RETURNS text LANGUAGE c AS '$module';
@@ -113,6 +114,7 @@ while (my ($outcome, $retries, $next, $sqlstate) = splice(@rows, 0, 4))
 	}
 	is(sql("SELECT test_retry('$outcome', $others, tries => $tries)"), $next{$next}, "$outcome: then $next");
 	is(sql("SELECT test_retry('$outcome', '{a 8000}', tries => 3)"), 'give up', "$outcome: nothing left");
+	is(sql("SELECT test_retry('$outcome', $others, delivered => true)"), 'give up', "$outcome: nothing after a part of the answer");
 	is(sql("SELECT test_retry_sqlstate('$outcome')"), $sqlstate, "$outcome: $sqlstate");
 }
 

@@ -301,8 +301,8 @@ plan_from_array(ArrayType *array)
 
 /*
  * test_retry(outcome text, entries text[], tries int, retry_after_ms int,
- *		remaining_ms int, attempts int, do_not_retry bool, random float8)
- *		RETURNS text
+ *		remaining_ms int, attempts int, do_not_retry bool, random float8,
+ *		delivered bool) RETURNS text
  *
  * After the given number of tries of the first entry, of at most 10 attempts in
  * all: "again after N", "next N" (counted from 0) or "give up".
@@ -317,6 +317,7 @@ test_retry(PG_FUNCTION_ARGS)
 		.tries_of_entry = PG_GETARG_INT32(2),
 		.remaining_ms = PG_GETARG_INT32(4),
 		.random = PG_GETARG_FLOAT8(7),
+		.delivered = PG_GETARG_BOOL(8),
 	};
 	RetryDecision next = retry_decide(&plan, &state,
 									  outcome_from_name(text_to_cstring(PG_GETARG_TEXT_PP(0))),
