@@ -12,20 +12,20 @@
 #include "routing/route.h"
 
 /* For planning: how to look at candidates, or NULL when nobody is ill. */
-extern LookAtHealth circuits_looker(void);
+extern PGDLLEXPORT LookAtHealth circuits_looker(void);
 
 /*
  * Before an attempt: false when a circuit is open, or half-open with a probe under
  * way.  *is_probe: the attempt is the probe of one, and circuits_note is owed.
  */
-extern bool circuits_admit(const CatalogModel *model, bool used_byok, bool *is_probe);
+extern PGDLLEXPORT bool circuits_admit(const CatalogModel *model, bool used_byok, bool *is_probe);
 
 /*
  * After an attempt, in any way: OUTCOME_CANCELLED frees the probe.  Neither throws
  * nor allocates, so that aborting transactions may say it.
  */
-extern void circuits_note(const CatalogModel *model, const CircuitAttempt *attempt,
-						  int64 retry_after_ms, bool is_probe);
+extern PGDLLEXPORT void circuits_note(const CatalogModel *model, const CircuitAttempt *attempt,
+									  int64 retry_after_ms, bool is_probe);
 
 /*
  * Health checks found a provider down since then, which counts for so long unless

@@ -71,7 +71,10 @@ typedef struct Round
  * ------------------------------------------------------------------------
  */
 
-/* What is known of providers with check_path, and how often each is to be checked. */
+/*
+ * What is known of providers, and how often each is to be checked.  Checks from the
+ * future were made before the clock was set back, and do not count until it is there.
+ */
 static char *
 select_query(const char *condition)
 {
@@ -83,12 +86,14 @@ select_query(const char *condition)
 					" FROM %s AS p"
 					" CROSS JOIN LATERAL (SELECT max(c.checked_at) AS checked_at,"
 					"  count(*) FILTER (WHERE NOT c.reachable) AS failed"
-					"  FROM (SELECT checked_at, reachable FROM %s WHERE provider_id = p.id"
+					"  FROM (SELECT checked_at, reachable FROM %s"
+					"   WHERE provider_id = p.id AND checked_at <= now()"
 					"   ORDER BY checked_at DESC LIMIT %d) AS c) AS l"
 					" CROSS JOIN LATERAL (SELECT min(c.checked_at) AS since FROM %s AS c"
-					"  WHERE c.provider_id = p.id AND c.checked_at >"
+					"  WHERE c.provider_id = p.id AND c.checked_at <= now() AND c.checked_at >"
 					"  coalesce((SELECT max(g.checked_at) FROM %s AS g"
-					"   WHERE g.provider_id = p.id AND g.reachable), '-infinity')) AS s"
+					"   WHERE g.provider_id = p.id AND g.reachable AND g.checked_at <= now()),"
+					"   '-infinity')) AS s"
 					" WHERE %s",
 					extension_table("llm_providers"), checks, HEALTH_CHECKS - 1, checks, checks, condition);
 }
@@ -139,7 +144,7 @@ read_round(Round *round)
 	worker_commit(&transaction);
 }
 
-/* When the next check is due, however far the clock was set back. */
+/* When the next check is due. */
 static TimestampTz
 due_at(const CheckedProvider *checked, TimestampTz now)
 {
@@ -147,7 +152,7 @@ due_at(const CheckedProvider *checked, TimestampTz now)
 
 	if (TIMESTAMP_IS_NOBEGIN(checked->checked_at))
 		return now;
-	return TimestampTzPlusMilliseconds(Min(checked->checked_at, now), pause);
+	return TimestampTzPlusMilliseconds(checked->checked_at, pause);
 }
 
 static bool

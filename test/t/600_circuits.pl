@@ -144,6 +144,16 @@ subtest 'a storm of 429: Retry-After is honoured across sessions' => sub {
 	cmp_ok($times[1] - $times[0], '>=', 1.9, sprintf('%.2f s apart', $times[1] - $times[0]));
 	is(circuits(), '', 'and the answer closes the circuit');
 
+	# So do many at once.
+	$provider->reset;
+	$provider->script({ %$limited, times => 1, for_model => 'sim-balanced' });
+	is(ask('balanced', $once), 'LR002', 'once more');
+	my @sessions = map { LlmRouterTest::start_process("storm$_", 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', "SELECT llm_ask('Hi', 'balanced')") } 1 .. 6;
+	LlmRouterTest::wait_for_exit($_) foreach @sessions;
+	@times = map { $_->{received_at} } $provider->requests;
+	is(scalar(@times), 7, 'six sessions ask once each');
+	cmp_ok((sort { $a <=> $b } @times[1 .. $#times])[0] - $times[0], '>=', 1.9, 'all after the pause');
+
 	# A pause beyond the deadline is not waited for, and nobody is refused.
 	$provider->reset;
 	$provider->script({ %$limited, times => 1, headers => { 'Retry-After' => '50' }, for_model => 'sim-balanced' });

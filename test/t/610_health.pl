@@ -31,7 +31,8 @@ sub wait_for_checks
 {
 	my ($name, $n) = @_;
 	my $now = sql('SELECT clock_timestamp()');
-	wait_for("SELECT count(*) >= $n FROM llm_provider_health_checks c JOIN llm_providers p ON p.id = c.provider_id WHERE p.name = '$name' AND c.checked_at > '$now'");
+	wait_for("SELECT count(*) >= $n FROM llm_provider_health_checks c JOIN llm_providers p ON p.id = c.provider_id
+		WHERE p.name = '$name' AND c.checked_at BETWEEN '$now' AND now()");
 	return;
 }
 sub paths { my %n; $n{"$_->{method} $_->{path}"}++ foreach $_[0]->requests; return join(', ', sort keys %n) }
@@ -142,6 +143,10 @@ subtest 'llm_provider_check checks now, and keeps the result' => sub {
 	is(order(), 'stand-in-eco, sim-eco not', 'also for the plan');
 	is(sql("SELECT status FROM llm_provider_check('sim')"), 'degraded', 'an answer');
 	is(order(), 'sim-eco, stand-in-eco', '... and it is back');
+	sql("CREATE ROLE administrator; SELECT llm_grant('administrator', 'administrator'); CREATE ROLE nobody; SELECT llm_grant('nobody', 'user')");
+	is(sql("SET ROLE administrator; SELECT http_status FROM llm_provider_check('sim'); SELECT count(*) > 0 FROM llm_status; SELECT count(*) FROM llm_circuits"),
+		"200\nt\n0", 'an administrator may');
+	is((LlmRouterTest::sql_error($node, "SET ROLE nobody; SELECT llm_provider_check('sim')"))[0], '42501', 'a user may not');
 	my ($state, $message) = LlmRouterTest::sql_error($node, "SELECT llm_provider_check('simm')");
 	is("$state $message", '22023 unknown provider "simm"', 'an unknown one');
 	sql("SELECT llm_provider_add('pathless', '$url', auth_type => 'none'); UPDATE llm_providers SET check_path = NULL WHERE name = 'pathless'");
@@ -162,6 +167,14 @@ subtest 'an interval of 0 is never, a wrong one is refused' => sub {
 		is("$state $message", '23514 health_check_interval of provider "sim" is not valid', $interval);
 	}
 	sql("UPDATE llm_providers SET health_check_interval = NULL");
+};
+
+subtest 'checks go on after the clock was set back' => sub {
+	sql("INSERT INTO llm_provider_health_checks (provider_id, checked_at, reachable, failed)
+		SELECT id, now() + interval '1 day', false, 1 FROM llm_providers, generate_series(1, 3) WHERE name = 'sim'");
+	wait_for_checks('sim', 5);
+	is(status('sim'), 'healthy', 'and what is from the future does not count');
+	sql("DELETE FROM llm_provider_health_checks WHERE checked_at > now()");
 };
 
 subtest 'who locks a row holds up no other check' => sub {
