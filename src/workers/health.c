@@ -427,10 +427,7 @@ health_check_now(const CatalogProvider *provider, const char *api_key, KeyCheck 
 	Catalog			catalog = { .providers = unconstify(CatalogProvider *, provider), .nproviders = 1 };
 	bool			written = false;
 
-	checked.probe = key_check_start(provider, api_key, CHECK_TIMEOUT_MS);
-	while (!key_check_done(checked.probe))
-		http_wait(CHECK_TIMEOUT_MS);
-	key_check_finish(checked.probe, api_key, check);
+	key_check(provider, api_key, check);
 	if (SPI_execute_with_args(select_query("p.id = $2"), 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the health of a provider");
 	if (SPI_processed == 1)
