@@ -5,8 +5,9 @@
  * Calls start the writers that they need themselves.  The launcher starts those
  * that nobody waits for: for the files of the last shutdown, and for records
  * whose writer has gone.  And it has rounds made (rounds.c): at its start, and when
- * llm_router.key_revalidation_interval or health_check_interval changes or the clock is
- * set back, in every database, then wherever one is due.  It sleeps until somebody sets its latch, or the next round is due.
+ * llm_router.key_revalidation_interval or health_check_interval changes or the clock
+ * is set back, in every database, then wherever one is due.  It sleeps until somebody
+ * sets its latch, or the next round is due.
  *
  * At shutdown everybody gets SIGTERM at once and no worker can be started any
  * more.  The launcher stays until no call is open and no writer is left, at the
