@@ -7,8 +7,9 @@
 
 #include "state/circuits.h"
 
-/* A pause that a provider asked for is waited for, if it is not longer. */
-#define LONGEST_PAUSE_MS 60000
+/* A pause that a provider asked for is waited for, if it is not longer; as in routing/retry.c. */
+#define LONGEST_PAUSE_MS	   60000
+#define LONGEST_WITH_OTHERS_MS 8000
 
 /* Look again at the candidates that are left. */
 static void
@@ -41,18 +42,52 @@ find_admitting(Call *call)
 	return -1;
 }
 
-/* Where everybody is open the best is tried, but not sooner than its provider asked for. */
 static bool
-waits_for_pause(Call *call)
+is_paused(const PlanEntry *entry)
+{
+	return entry->health.circuit == CIRCUIT_OPEN && entry->health.asked;
+}
+
+/* The next candidate that has not asked for a pause, though it is not well; or -1. */
+static int
+find_unpaused(const Call *call)
+{
+	for (int i = call->entry + 1; i < call->plan.neligible; i++)
+		if (!call->plan.entries[i].passed_over && !is_paused(&call->plan.entries[i]))
+			return i;
+	return -1;
+}
+
+static void
+move_to(Call *call, int entry)
+{
+	if (entry != call->entry)
+		call->tries_of_entry = 0;
+	call->entry = entry;
+}
+
+/*
+ * Nobody is well: the best is tried, but not sooner than its provider asked for.
+ * False when that is to be waited for.
+ */
+static bool
+admit_anyway(Call *call)
 {
 	const CandidateHealth *health = &current_entry(call)->health;
+	int					   other = find_unpaused(call);
 	int64				   now = now_ms();
+	int64				   longest = other < 0 ? LONGEST_PAUSE_MS : LONGEST_WITH_OTHERS_MS;
 
-	if (health->circuit != CIRCUIT_OPEN || !health->asked || health->left_ms > LONGEST_PAUSE_MS ||
-		health->left_ms >= call->deadline_ms - now)
+	if (!is_paused(current_entry(call)))
+		return true;
+	if (health->left_ms <= longest && health->left_ms < call->deadline_ms - now)
+	{
+		call->wait_until_ms = now + health->left_ms;
+		call->state = CALL_BACKOFF;
 		return false;
-	call->wait_until_ms = now + health->left_ms;
-	call->state = CALL_BACKOFF;
+	}
+	if (other >= 0)
+		move_to(call, other);
 	return true;
 }
 
@@ -67,10 +102,8 @@ call_circuits_admit(Call *call)
 	refresh(call);
 	entry = find_admitting(call);
 	if (entry < 0)
-		return !waits_for_pause(call);
-	if (entry != call->entry)
-		call->tries_of_entry = 0;
-	call->entry = entry;
+		return admit_anyway(call);
+	move_to(call, entry);
 	return true;
 }
 

@@ -175,6 +175,23 @@ subtest 'a storm of 429: Retry-After is honoured across sessions' => sub {
 	is(scalar(@times), 7, 'six sessions ask once each');
 	cmp_ok((sort { $a <=> $b } @times[1 .. $#times])[0] - $times[0], '>=', 1.9, 'all after the pause');
 
+	# A long pause is not waited for where somebody else may be tried, though he failed.
+	$provider->reset;
+	sql("UPDATE llm_routing_rules SET fallback_model_id = llm_model_id('stand-in', 'stand-in-eco') WHERE power_level = 'balanced'");
+	$provider->script({ for_model => 'stand-in-eco', times => 3, status => 500 });
+	sql(q(SELECT llm_ask('Hi', model => 'stand-in/stand-in-eco', options => '{"router": {"on_error": "return", "max_attempts": 3}}')));
+	$provider->script({ %$limited, for_model => 'sim-balanced', headers => { 'Retry-After' => '40' } });
+	is(ask('balanced'), 'stand-in-eco', 'the fallback, though its circuit is open');
+	is(asked(), 'sim-balanced=1 stand-in-eco=4', 'after the pause was asked for');
+	$provider->reset;
+	$provider->script({ for_model => 'stand-in-eco', times => 3, status => 500 });
+	sql(q(SELECT llm_ask('Hi', model => 'stand-in/stand-in-eco', options => '{"router": {"on_error": "return", "max_attempts": 3}}')));
+	$provider->reset;
+	is(ask('balanced'), 'stand-in-eco', 'again');
+	is(asked(), 'stand-in-eco=1', '... without asking the one that asked for a pause');
+	sql("UPDATE llm_routing_rules SET fallback_model_id = NULL WHERE power_level = 'balanced'");
+	$node->restart;
+
 	# A pause beyond the deadline is not waited for, and nobody is refused.
 	$provider->reset;
 	$provider->script({ %$limited, headers => { 'Retry-After' => '50' }, for_model => 'sim-balanced' });
