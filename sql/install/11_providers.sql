@@ -117,6 +117,7 @@ CREATE TABLE llm_providers (
 	auth_type			text NOT NULL DEFAULT 'bearer',
 	request_rules		jsonb NOT NULL DEFAULT '{}',
 	enabled				boolean NOT NULL DEFAULT true,
+	health_check_interval	interval,
 	health_status		text NOT NULL DEFAULT 'unknown',
 	response_time_ms	integer,
 	uptime_percentage	numeric(5,2),
@@ -148,6 +149,10 @@ CREATE TABLE llm_providers (
 			'Authentication types are bearer, x-api-key, x-goog-api-key, api-key and none.')),
 	CONSTRAINT request_rules_are_valid
 		CHECK (llm_request_rules_valid(request_rules)),
+	CONSTRAINT health_check_interval_is_sane
+		CHECK (llm_require(health_check_interval = '0' OR health_check_interval BETWEEN '1 second' AND '30 days',
+			'health_check_interval of provider "' || name || '" is not valid',
+			'Give 1 second to 30 days, 0 for never, or NULL for llm_router.health_check_interval.')),
 	CONSTRAINT health_status_is_known
 		CHECK (llm_require(health_status IN ('unknown', 'healthy', 'degraded', 'down'),
 			'unknown health_status "' || health_status || '"',
@@ -178,11 +183,12 @@ COMMENT ON COLUMN llm_providers.request_rules IS
 	'mark_prefix (true: a last message of the assistant gets "prefix": true), headers (object: constant extra headers), '
 	'query (object: constant parameters of the URL, such as Azure''s api-version).';
 COMMENT ON COLUMN llm_providers.enabled IS 'Whether requests may be sent to this provider.';
+COMMENT ON COLUMN llm_providers.health_check_interval IS 'How often its health is checked; 0: never, NULL: as llm_router.health_check_interval says.';
 COMMENT ON COLUMN llm_providers.health_status IS 'Result of the latest checks: unknown, healthy, degraded or down.';
 COMMENT ON COLUMN llm_providers.response_time_ms IS 'Response time of the latest check, in milliseconds.';
-COMMENT ON COLUMN llm_providers.uptime_percentage IS 'Share of recent checks that the provider answered, 0 to 100.';
-COMMENT ON COLUMN llm_providers.error_rate IS 'Share of recent requests that failed, 0 to 100.';
-COMMENT ON COLUMN llm_providers.last_success_at IS 'When a check or a request last succeeded.';
+COMMENT ON COLUMN llm_providers.uptime_percentage IS 'Share of the checks of 30 days that the provider answered, 0 to 100.';
+COMMENT ON COLUMN llm_providers.error_rate IS 'Share of the requests of the last hour that ended at it without an answer, 0 to 100; NULL: there were none.';
+COMMENT ON COLUMN llm_providers.last_success_at IS 'When a check last succeeded.';
 COMMENT ON COLUMN llm_providers.created_at IS 'When the row was made.';
 COMMENT ON COLUMN llm_providers.updated_at IS 'When an operator last changed the row; the results of checks do not count.';
 COMMENT ON COLUMN llm_providers.installation IS 'Orders a restore: llm_install is loaded first.';
@@ -219,5 +225,5 @@ CREATE TRIGGER llm_providers_address
 	FOR EACH ROW EXECUTE FUNCTION llm_provider_address();
 
 CREATE TRIGGER llm_providers_touch
-	BEFORE UPDATE OF name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers
+	BEFORE UPDATE OF name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled, health_check_interval ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_touch();

@@ -71,15 +71,20 @@ CREATE TABLE llm_provider_health_checks (
 	http_status			integer,
 	response_time_ms	integer,
 	error				text,
+	checks				integer NOT NULL DEFAULT 1,
+	failed				integer NOT NULL DEFAULT 0,
 
+	CONSTRAINT failed_are_checks CHECK (failed BETWEEN 0 AND checks),
 	CONSTRAINT response_time_is_not_negative CHECK (response_time_ms >= 0)
 );
 CREATE INDEX llm_provider_health_checks_provider_id_checked_at_idx ON llm_provider_health_checks (provider_id, checked_at);
-COMMENT ON TABLE llm_provider_health_checks IS 'Results of the checks of each provider.';
+COMMENT ON TABLE llm_provider_health_checks IS 'Results of the checks of each provider: single ones of three days, then one row a day, for 30 days.';
 COMMENT ON COLUMN llm_provider_health_checks.id IS 'Number of the check.';
 COMMENT ON COLUMN llm_provider_health_checks.provider_id IS 'The provider.';
-COMMENT ON COLUMN llm_provider_health_checks.checked_at IS 'When it was checked.';
-COMMENT ON COLUMN llm_provider_health_checks.reachable IS 'Whether it answered with a status below 500.';
+COMMENT ON COLUMN llm_provider_health_checks.checked_at IS 'When it was checked; of a day, its beginning (UTC).';
+COMMENT ON COLUMN llm_provider_health_checks.reachable IS 'Whether it answered with a status below 500; of a day, whether it ever did.';
 COMMENT ON COLUMN llm_provider_health_checks.http_status IS 'HTTP status; NULL: no answer.';
-COMMENT ON COLUMN llm_provider_health_checks.response_time_ms IS 'Milliseconds until the answer; NULL: no answer.';
+COMMENT ON COLUMN llm_provider_health_checks.response_time_ms IS 'Milliseconds until the answer, of a day the mean; NULL: no answer.';
 COMMENT ON COLUMN llm_provider_health_checks.error IS 'What went wrong; NULL: nothing.';
+COMMENT ON COLUMN llm_provider_health_checks.checks IS 'Checks for which the row stands: 1, or those of a day.';
+COMMENT ON COLUMN llm_provider_health_checks.failed IS 'How many of them failed: no answer, or a status of 500 and more.';

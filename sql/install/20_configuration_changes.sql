@@ -2,7 +2,8 @@
 -- triggers tell all of them when to load it anew. Row triggers rather than
 -- statement triggers, and ENABLE ALWAYS, because logical replication and replica
 -- mode fire only those. Each UPDATE trigger names the columns that routing reads,
--- so that the results of health checks do not throw snapshots away.
+-- so that the results of health checks do not throw snapshots away; and how often
+-- to check, which the worker hears of in the same way.
 
 CREATE FUNCTION llm_config_changed()
 RETURNS trigger
@@ -12,7 +13,7 @@ COMMENT ON FUNCTION llm_config_changed() IS
 	'Trigger function: at commit, makes every process read the routing configuration, or the users, anew.';
 
 CREATE TRIGGER llm_providers_changed
-	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, confirmed_base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers
+	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, confirmed_base_url, check_path, api_format, auth_type, request_rules, enabled, health_check_interval ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
 CREATE TRIGGER llm_providers_truncated AFTER TRUNCATE ON llm_providers
 	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();

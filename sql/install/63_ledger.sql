@@ -22,11 +22,21 @@ AS 'MODULE_PATHNAME', 'llm_ledger_status';
 COMMENT ON FUNCTION llm_ledger_status() IS
 	'What llm_status shows, by OID of the database.';
 
+CREATE FUNCTION llm_database_health(
+	database oid,
+	OUT open_circuits integer, OUT providers_down integer, OUT rounds_pid integer, OUT circuits_used integer)
+RETURNS record LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'llm_database_health';
+COMMENT ON FUNCTION llm_database_health(oid) IS
+	'What llm_status shows of a database''s circuits and health checks.';
+
 CREATE VIEW llm_status AS
 	SELECT d.datname AS database, s.launcher_pid, s.writer_pid, s.writer_state, s.open_calls, s.queued,
 		clock_timestamp() - s.oldest_queued_at AS oldest_queued_age, s.committed, s.quarantined, s.logged,
-		s.used_bytes, s.ring_used_bytes, s.ring_size_bytes
+		s.used_bytes, s.ring_used_bytes, s.ring_size_bytes,
+		h.rounds_pid, h.open_circuits, h.providers_down, h.circuits_used
 	FROM llm_ledger_status() s
+	CROSS JOIN LATERAL llm_database_health(s.database) h
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = s.database
 	ORDER BY d.datname;
 COMMENT ON VIEW llm_status IS
@@ -44,3 +54,7 @@ COMMENT ON COLUMN llm_status.logged IS 'Records that could only be written to th
 COMMENT ON COLUMN llm_status.used_bytes IS 'Shared memory that this database''s records take.';
 COMMENT ON COLUMN llm_status.ring_used_bytes IS 'The same for all databases.';
 COMMENT ON COLUMN llm_status.ring_size_bytes IS 'llm_router.ledger_size, in bytes.';
+COMMENT ON COLUMN llm_status.rounds_pid IS 'Process that checks providers and keys in the database now; NULL: none.';
+COMMENT ON COLUMN llm_status.open_circuits IS 'Circuits of the database that are open or half-open: see llm_circuits.';
+COMMENT ON COLUMN llm_status.providers_down IS 'Providers of the database that are out of its plans because health checks found them down.';
+COMMENT ON COLUMN llm_status.circuits_used IS 'Circuits of all databases with failures, of 1024 for which there is room.';

@@ -33,6 +33,9 @@ int	  setting_max_attempts;
 int	  setting_max_response_size;
 int	  setting_max_concurrency;
 int	  setting_concurrency_timeout;
+int	  setting_circuit_failures;
+int	  setting_circuit_cooldown;
+int	  setting_health_check_interval;
 char *setting_ca_file;
 char *setting_proxy;
 char *setting_allowed_hosts;
@@ -203,6 +206,18 @@ static const IntegerSetting integer_settings[] = {
 	  "How long a call waits for its turn when max_concurrency is reached, before it fails with LR004.",
 	  NULL,
 	  &setting_concurrency_timeout, 10 * 1000, 0, 3600 * 1000, PGC_USERSET, GUC_UNIT_MS },
+	{ "llm_router.circuit_failures",
+	  "Failures in a row after which a model or provider is left alone for a while.",
+	  "0: never, also not when a provider asks for a pause.",
+	  &setting_circuit_failures, 5, 0, 1000, PGC_SIGHUP, 0 },
+	{ "llm_router.circuit_cooldown",
+	  "How long it is left alone; doubled each time that it fails again, up to 16 times this.",
+	  "Other candidates come first meanwhile. What a provider asks for with Retry-After counts instead.",
+	  &setting_circuit_cooldown, 30 * 1000, 10, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS },
+	{ "llm_router.health_check_interval",
+	  "How often the health of providers is checked, where llm_providers says nothing else.",
+	  "0: never. A provider that is down is not used until it answers again.",
+	  &setting_health_check_interval, 5 * 60, 0, 30 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S },
 	{ "llm_router.ledger_wait_timeout",
 	  "How long an answer waits for its ledger row to be committed, before it is given with a WARNING.",
 	  "The record stays queued and is written all the same.",

@@ -44,9 +44,12 @@ extern int setting_first_token_timeout; /* ms */
 extern int setting_stream_idle_timeout; /* ms */
 extern int setting_request_timeout;		/* ms, the whole call */
 extern int setting_max_attempts;
-extern int setting_max_response_size;	/* kB */
-extern int setting_max_concurrency;		/* -1: three quarters of max_connections */
-extern int setting_concurrency_timeout; /* ms */
+extern int setting_max_response_size;	  /* kB */
+extern int setting_max_concurrency;		  /* -1: three quarters of max_connections */
+extern int setting_concurrency_timeout;	  /* ms */
+extern int setting_circuit_failures;	  /* 0: no circuits */
+extern int setting_circuit_cooldown;	  /* ms */
+extern int setting_health_check_interval; /* s; 0: never */
 
 /* Network */
 extern char *setting_ca_file;

@@ -8,7 +8,7 @@
  *		ADMISSION	waits for one of llm_router.max_concurrency places
  *		RESERVE		waits for the ledger's writer and for room for the record
  *		TRANSFER	an attempt is under way
- *		BACKOFF		waits before the next attempt at the same candidate
+ *		BACKOFF		waits before an attempt
  *		COMMIT		the record is settled; waits until it is committed
  *		DONE
  *
@@ -31,6 +31,7 @@
 #include "base/settings.h"
 #include "common/pg_prng.h"
 #include "engine/call_attempt.h"
+#include "engine/call_circuits.h"
 #include "miscadmin.h"
 #include "net/http.h"
 #include "routing/retry.h"
@@ -105,6 +106,7 @@ call_end(Call *call)
 	}
 	if (call->reserved)
 		attempt_abandon(call);
+	call_circuits_abandon(call);
 	if (call->admitted)
 		admission_leave();
 	else if (call->waits_for_place)
@@ -348,6 +350,7 @@ attempt_finish(Call *call)
 	attempts_end(&call->attempts, &call->reply, call->http_status,
 				 elapsed_ms(call->attempt_started_ms));
 	call->may_have_cost = call->reply.outcome != OUTCOME_OK && attempt_may_have_cost(call);
+	call_circuits_note(call);
 
 	if (call->reply.outcome == OUTCOME_OK)
 	{
@@ -369,10 +372,11 @@ attempt_finish(Call *call)
 		.tries_of_entry = call->tries_of_entry,
 		.remaining_ms = call->deadline_ms - now_ms(),
 		.random = pg_prng_double(&pg_global_prng_state),
+		.delivered = call->handed_out,
 	};
 	next = retry_decide(&call->plan, &state, call->reply.outcome,
 						call->reply.retry_after_ms, call->reply.do_not_retry);
-	if (next.step == STEP_GIVE_UP || call->handed_out)
+	if (next.step == STEP_GIVE_UP)
 		call_give_up(call);
 	else
 	{
@@ -396,16 +400,23 @@ attempt_finish(Call *call)
  * ------------------------------------------------------------------------
  */
 
+/* Go on to an attempt, when there is a candidate that may be asked now. */
+static void
+call_reserve(Call *call)
+{
+	if (!call_circuits_admit(call))
+		return;
+	call->reserve_since = GetCurrentTimestamp();
+	call->state = CALL_RESERVE;
+}
+
 static void
 step_admission(Call *call)
 {
 	call->admitted = admission_enter();
 	call->waits_for_place = !call->admitted;
 	if (call->admitted)
-	{
-		call->reserve_since = GetCurrentTimestamp();
-		call->state = CALL_RESERVE;
-	}
+		call_reserve(call);
 	else if (now_ms() >= call->wait_until_ms)
 	{
 		(void) admission_refused(&call->error);
@@ -464,10 +475,8 @@ step_transfer(Call *call)
 static void
 step_backoff(Call *call)
 {
-	if (now_ms() < call->wait_until_ms)
-		return;
-	call->reserve_since = GetCurrentTimestamp();
-	call->state = CALL_RESERVE;
+	if (now_ms() >= call->wait_until_ms)
+		call_reserve(call);
 }
 
 static void

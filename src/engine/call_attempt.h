@@ -56,6 +56,7 @@ struct Call
 
 	int			  entry; /* of the plan, tried now */
 	int			  tries_of_entry;
+	bool		  is_probe; /* of a half-open circuit, which is to hear of its end */
 	int64		  attempt_started_ms;
 	HttpTransfer *transfer;		/* NULL: none is under way */
 	HttpTransfer *on_abort;		/* armed: tells the provider to stop; or NULL */

@@ -10,7 +10,6 @@
 #include "state/admission.h"
 #include "utils/timestamp.h"
 
-#define CHECK_TIMEOUT_MS		 15000
 #define CHECK_MAX_RESPONSE_BYTES (1024 * 1024) /* lists of models can be long */
 
 struct KeyProbe
@@ -26,12 +25,12 @@ key_check_possible(const CatalogProvider *provider)
 }
 
 KeyProbe *
-key_check_start(const CatalogProvider *provider, const char *api_key)
+key_check_start(const CatalogProvider *provider, const char *api_key, int timeout_ms)
 {
 	const HttpLimits limits = {
-		.connect_timeout_ms = Min(setting_connect_timeout, CHECK_TIMEOUT_MS),
-		.first_byte_timeout_ms = Min(setting_first_token_timeout, CHECK_TIMEOUT_MS),
-		.timeout_ms = Min(setting_request_timeout, CHECK_TIMEOUT_MS),
+		.connect_timeout_ms = Min(setting_connect_timeout, timeout_ms),
+		.first_byte_timeout_ms = Min(setting_first_token_timeout, timeout_ms),
+		.timeout_ms = Min(setting_request_timeout, timeout_ms),
 		.max_response_bytes = CHECK_MAX_RESPONSE_BYTES,
 	};
 	WireRequest wire = { 0 };
@@ -148,10 +147,10 @@ key_check(const CatalogProvider *provider, const char *api_key, KeyCheck *check)
 	take_place();
 	PG_TRY();
 	{
-		KeyProbe *probe = key_check_start(provider, api_key);
+		KeyProbe *probe = key_check_start(provider, api_key, KEY_CHECK_TIMEOUT_MS);
 
 		while (!key_check_done(probe))
-			http_wait(CHECK_TIMEOUT_MS);
+			http_wait(KEY_CHECK_TIMEOUT_MS);
 		key_check_finish(probe, api_key, check);
 	}
 	PG_FINALLY();

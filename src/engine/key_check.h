@@ -24,12 +24,15 @@ typedef struct KeyCheck
 						 * key; palloc'd */
 } KeyCheck;
 
+/* As a whole, where nothing else is said. */
+#define KEY_CHECK_TIMEOUT_MS 15000
+
 /* Whether the provider has a request that checks keys. */
 extern bool key_check_possible(const CatalogProvider *provider);
 
 /*
  * Send the provider's cheap authenticated request, once, and wait for the
- * answer; the timeouts of calls apply, and CHECK_TIMEOUT_MS as a whole.
+ * answer; the timeouts of calls apply, and KEY_CHECK_TIMEOUT_MS as a whole.
  * Takes one of llm_router.max_concurrency places.  Throws LR004 when none becomes
  * free, else for interrupts only.
  */
@@ -43,7 +46,7 @@ extern void key_check(const CatalogProvider *provider, const char *api_key,
  */
 typedef struct KeyProbe KeyProbe;
 
-extern KeyProbe *key_check_start(const CatalogProvider *provider, const char *api_key);
+extern KeyProbe *key_check_start(const CatalogProvider *provider, const char *api_key, int timeout_ms);
 extern bool		 key_check_done(const KeyProbe *probe);
 extern void		 key_check_finish(KeyProbe *probe, const char *api_key, KeyCheck *check);
 

@@ -91,9 +91,51 @@ exclusion_reason(const RoutePlan *plan, const PlanEntry *entry)
 		case EXCLUDED_NOT_USER_KEY:
 			return psprintf("no key of your own at %s, and byok is only",
 							model->provider->name);
+		case EXCLUDED_DOWN:
+			return psprintf("provider %s is down since %s", model->provider->name,
+							timestamptz_to_str(entry->health.down_since));
 		default:
 			return psprintf("no key for provider %s", model->provider->name);
 	}
+}
+
+/* Why it would be tried at all. */
+static char *
+candidate_reason(const RoutePlan *plan, const PlanEntry *entry)
+{
+	if (!entry->used_byok)
+		return place_reason(plan, entry);
+	if (entry->reason == REASON_USER_KEY)
+		return psprintf("your own key at %s", entry->model->provider->name);
+	return psprintf("your own key at %s, %s", entry->model->provider->name,
+					place_reason(plan, entry));
+}
+
+/* What is against it, after "; ", or "". */
+static char *
+health_reason(const CandidateHealth *health)
+{
+	int64 left_s = (health->left_ms + 999) / 1000;
+
+	if (health->down_since != 0)
+		return psprintf("; its provider is down since %s, but nobody is well",
+						timestamptz_to_str(health->down_since));
+	switch (health->circuit)
+	{
+		case CIRCUIT_CLOSED:
+			return pstrdup("");
+		case CIRCUIT_OPEN:
+			if (health->asked)
+				return psprintf("; circuit open for %lld s more, as its provider asked", (long long) left_s);
+			return psprintf("; circuit open for %lld s more after %d failures", (long long) left_s,
+							health->failures);
+		case CIRCUIT_HALF_OPEN:
+			return psprintf("; circuit half-open after %d failures: the next call tries it",
+							health->failures);
+		case CIRCUIT_PROBED:
+			return psprintf("; circuit half-open after %d failures: a call is trying it", health->failures);
+	}
+	pg_unreachable();
 }
 
 char *
@@ -101,12 +143,7 @@ route_reason(const RoutePlan *plan, const PlanEntry *entry)
 {
 	if (!entry->eligible)
 		return exclusion_reason(plan, entry);
-	if (!entry->used_byok)
-		return place_reason(plan, entry);
-	if (entry->reason == REASON_USER_KEY)
-		return psprintf("your own key at %s", entry->model->provider->name);
-	return psprintf("your own key at %s, %s", entry->model->provider->name,
-					place_reason(plan, entry));
+	return psprintf("%s%s", candidate_reason(plan, entry), health_reason(&entry->health));
 }
 
 /* ------------------------------------------------------------------------

@@ -108,15 +108,23 @@ is_next(const RoutePlan *plan, int entry, int other, NextCandidate next)
 	pg_unreachable();
 }
 
-/* The next eligible entry that fits, or -1. */
+/* The next eligible entry that fits, those that are well first; or -1. */
 static int
 find_next(const RoutePlan *plan, int entry, NextCandidate next)
 {
+	int ill = -1;
+
 	for (int other = entry + 1; other < plan->neligible; other++)
 	{
-		if (is_next(plan, entry, other, next))
+		if (!is_next(plan, entry, other, next))
+			continue;
+		if (!health_is_bad(&plan->entries[other].health))
 			return other;
+		if (ill < 0)
+			ill = other;
 	}
+	if (ill >= 0)
+		return ill;
 	if (next == NEXT_BEST_OTHER_KEY)
 		return find_next(plan, entry, NEXT_ANY);
 	return -1;
@@ -124,13 +132,15 @@ find_next(const RoutePlan *plan, int entry, NextCandidate next)
 
 /* Whether to try the same candidate again; sets *wait_ms. */
 static bool
-may_retry(const RetryRule *rule, const RetryState *state, int64 retry_after_ms,
-		  bool is_last, int *wait_ms)
+may_retry(const RoutePlan *plan, const RetryRule *rule, const RetryState *state,
+		  int64 retry_after_ms, bool is_last, int *wait_ms)
 {
 	int64 wait = backoff_ms(state->tries_of_entry, state->random);
 
 	if (state->tries_of_entry > rule->retries || (rule->only_if_last && !is_last))
 		return false;
+	if (!is_last && health_is_bad(&plan->entries[state->entry].health))
+		return false; /* its circuit opened meanwhile */
 	if (retry_after_ms >= 0)
 	{
 		if (retry_after_ms > (is_last ? RETRY_AFTER_LONGEST_MS : BACKOFF_LONGEST_MS))
@@ -152,14 +162,14 @@ retry_decide(RoutePlan *plan, const RetryState *state, Outcome outcome,
 	int				 next;
 
 	Assert(outcome >= 0 && outcome < OUTCOME_COUNT);
-	if (state->attempts >= state->max_attempts || state->remaining_ms <= 0)
+	if (state->attempts >= state->max_attempts || state->remaining_ms <= 0 || state->delivered)
 		return decision;
 
 	if (rule->next == NEXT_OTHER_KEY)
 		pass_over_key(plan, state->entry);
 	next = find_next(plan, state->entry, rule->next);
 	if (!do_not_retry &&
-		may_retry(rule, state, retry_after_ms, next < 0, &decision.wait_ms))
+		may_retry(plan, rule, state, retry_after_ms, next < 0, &decision.wait_ms))
 	{
 		decision.step = STEP_RETRY_SAME;
 		decision.next_entry = state->entry;

@@ -26,6 +26,7 @@ typedef struct RetryState
 	int	   tries_of_entry; /* attempts at this entry in a row */
 	int64  remaining_ms;   /* until the overall deadline */
 	double random;		   /* in [0, 1): jitter */
+	bool   delivered;	   /* the caller has a part of the answer */
 } RetryState;
 
 typedef struct RetryDecision

@@ -14,6 +14,8 @@
  * - Eligible entries come first, in the order to try them.
  * - An exclusion names the first thing in the way; "no key" is looked at last,
  *	 so that it means: with a key this model would do.
+ * - Health only changes the order of candidates, and leaves those out whose
+ *	 provider is down while another one is well: it never empties a plan.
  *
  * The words for all this are in explain.c.
  */
@@ -133,6 +135,9 @@ add_entry(Planner *planner, const CatalogModel *model, PlanReason reason, int ru
 	entry->used_byok = user_key != NULL;
 	entry->user_key = user_key;
 	entry->eligible = eligible;
+	memset(&entry->health, 0, sizeof(entry->health));
+	if (eligible && planner->caller->look_at_health)
+		planner->caller->look_at_health(model, entry->used_byok, &entry->health);
 	entry->passed_over = false;
 	entry->estimated_cost = estimate_cost(model, planner->request);
 }
@@ -412,11 +417,76 @@ planner_create(const Catalog *catalog, const ChatRequest *request,
 	return planner;
 }
 
+typedef enum Fitness
+{
+	FIT_WELL,
+	FIT_OPEN, /* a circuit is open */
+	FIT_DOWN  /* the provider is down */
+} Fitness;
+
+static Fitness
+fitness_of(const PlanEntry *entry)
+{
+	if (entry->health.down_since != 0)
+		return FIT_DOWN;
+	return health_is_bad(&entry->health) ? FIT_OPEN : FIT_WELL;
+}
+
+/* Append the entries of that fitness, in their order; returns the new end. */
+static PlanEntry *
+append_fit(PlanEntry *to, const PlanEntry *entries, int nentries, Fitness fitness)
+{
+	for (int i = 0; i < nentries; i++)
+		if (fitness_of(&entries[i]) == fitness)
+			*to++ = entries[i];
+	return to;
+}
+
+static bool
+all_well(const RoutePlan *plan)
+{
+	for (int i = 0; i < plan->neligible; i++)
+		if (fitness_of(&plan->entries[i]) != FIT_WELL)
+			return false;
+	return true;
+}
+
+/*
+ * Candidates with an open circuit go behind the others.  Those of a provider that
+ * is down are excluded, or last of all where nobody is well.
+ */
+static void
+order_by_health(Planner *planner)
+{
+	RoutePlan *plan = planner->plan;
+	PlanEntry *ordered;
+	PlanEntry *well_end;
+	PlanEntry *open_end;
+	PlanEntry *end;
+
+	if (planner->caller->look_at_health == NULL || all_well(plan))
+		return;
+	ordered = palloc(sizeof(PlanEntry) * plan->neligible);
+	well_end = append_fit(ordered, plan->entries, plan->neligible, FIT_WELL);
+	open_end = append_fit(well_end, plan->entries, plan->neligible, FIT_OPEN);
+	end = append_fit(open_end, plan->entries, plan->neligible, FIT_DOWN);
+	memcpy(plan->entries, ordered, sizeof(PlanEntry) * plan->neligible);
+	for (PlanEntry *down = open_end; well_end > ordered && down < end; down++)
+	{
+		down->eligible = false;
+		down->reason = EXCLUDED_DOWN;
+		planner->excluded[planner->nexcluded++] = *down;
+		plan->neligible--;
+	}
+	pfree(ordered);
+}
+
 static void
 planner_finish(Planner *planner)
 {
 	RoutePlan *plan = planner->plan;
 
+	order_by_health(planner);
 	memcpy(plan->entries + plan->neligible, planner->excluded,
 		   sizeof(PlanEntry) * planner->nexcluded);
 	plan->nentries = plan->neligible + planner->nexcluded;

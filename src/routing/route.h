@@ -10,7 +10,30 @@
 
 #include "base/errors.h"
 #include "chat/request.h"
+#include "datatype/timestamp.h"
 #include "routing/catalog.h"
+#include "routing/circuit.h"
+
+/* What is known of a candidate's health; all zero: nothing against it. */
+typedef struct CandidateHealth
+{
+	CircuitState circuit; /* the worst of its model's, its provider's and its account's */
+	int64		 left_ms; /* CIRCUIT_OPEN: how much longer */
+	bool		 asked;	  /* ... because its provider asked for a pause */
+	int32		 failures;
+	TimestampTz	 down_since; /* of its provider, as health checks found; 0: it is not down */
+} CandidateHealth;
+
+/* Whether there is something against it now: it goes behind those that are well. */
+static inline bool
+health_is_bad(const CandidateHealth *health)
+{
+	return health->circuit == CIRCUIT_OPEN || health->circuit == CIRCUIT_PROBED ||
+		   health->down_since != 0;
+}
+
+/* Fill *health for a model with a user's key or the platform's. */
+typedef void (*LookAtHealth)(const CatalogModel *model, bool used_byok, CandidateHealth *health);
 
 /* A key that the user brought, which may be used now. */
 typedef struct UserKey
@@ -33,6 +56,7 @@ typedef struct RouteCaller
 	ByokMode	   byok;				  /* where the request does not say; never BYOK_UNSET */
 	const UserKey *user_keys;			  /* of several for a provider the first one counts */
 	int			   nuser_keys;
+	LookAtHealth   look_at_health; /* NULL: everybody is well */
 	DateADT		   today;
 } RouteCaller;
 
@@ -59,7 +83,8 @@ typedef enum PlanReason
 	EXCLUDED_OUTPUT_LIMIT,
 	EXCLUDED_CONTEXT_WINDOW,
 	EXCLUDED_NOT_USER_KEY, /* byok is only, and the user has no key there */
-	EXCLUDED_NO_KEY		   /* all would be well, but there is no platform key */
+	EXCLUDED_NO_KEY,	   /* all would be well, but there is no platform key */
+	EXCLUDED_DOWN		   /* its provider is down, and another candidate is well */
 } PlanReason;
 
 typedef struct PlanEntry
@@ -70,6 +95,7 @@ typedef struct PlanEntry
 	bool				used_byok;
 	const UserKey	   *user_key; /* with used_byok; else NULL */
 	bool				eligible;
+	CandidateHealth		health;		 /* of an eligible one, and of EXCLUDED_DOWN */
 	bool				passed_over; /* its key was refused in this call: see retry_decide */
 
 	/*

@@ -7,6 +7,7 @@
 #include "base/settings.h"
 #include "miscadmin.h"
 #include "state/audit.h"
+#include "state/circuits.h"
 #include "state/users.h"
 #include "utils/acl.h"
 #include "utils/date.h"
@@ -81,6 +82,7 @@ caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
 		.byok = user.byok == BYOK_UNSET ? BYOK_PREFER : user.byok,
 		.user_keys = user.keys,
 		.nuser_keys = user.nkeys,
+		.look_at_health = circuits_looker(),
 		.today = GetSQLCurrentDate(),
 	};
 	return true;

@@ -38,10 +38,11 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#define EXTENSION_NAME	"llm_router"
-#define PROVIDERS_TABLE "llm_providers"
-#define USERS_TABLE		"llm_users"
-#define USER_KEYS_TABLE "user_api_keys"
+#define EXTENSION_NAME		"llm_router"
+#define PROVIDERS_TABLE		"llm_providers"
+#define PROVIDER_KEYS_TABLE "llm_provider_keys"
+#define USERS_TABLE			"llm_users"
+#define USER_KEYS_TABLE		"user_api_keys"
 
 PG_FUNCTION_INFO_V1(llm_config_changed);
 
@@ -75,11 +76,33 @@ relation_invalidated(Datum arg, Oid relid)
 	}
 }
 
+/* In this transaction a provider, or the platform's key of one, was changed. */
+static bool providers_changed;
+
+#define CHANGED_WAIT_MS 1000
+
+/*
+ * Its health is to be checked.  Not before commit, when nobody else sees the change;
+ * and a moment later, so that several in a row are looked at together.
+ */
+static void
+check_changed_providers(XactEvent event, void *arg)
+{
+	bool commits = event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE;
+
+	if (event != XACT_EVENT_ABORT && !commits)
+		return;
+	if (providers_changed && commits && setting_health_check_interval > 0)
+		rounds_due(MyDatabaseId, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CHANGED_WAIT_MS));
+	providers_changed = false;
+}
+
 void
 extension_init(void)
 {
 	/* Inherited by every process that the postmaster forks. */
 	CacheRegisterRelcacheCallback(relation_invalidated, (Datum) 0);
+	RegisterXactCallback(check_changed_providers, NULL);
 }
 
 /* Find the extension unless it is known.  Needs a transaction. */
@@ -223,5 +246,7 @@ llm_config_changed(PG_FUNCTION_ARGS)
 		CacheInvalidateRelcacheByRelid(told);
 	if (strcmp(RelationGetRelationName(changed), USER_KEYS_TABLE) == 0)
 		keys_due();
+	providers_changed |= strcmp(RelationGetRelationName(changed), PROVIDERS_TABLE) == 0 ||
+						 strcmp(RelationGetRelationName(changed), PROVIDER_KEYS_TABLE) == 0;
 	PG_RETURN_POINTER(NULL); /* an SQL NULL would be an error in a trigger */
 }

@@ -134,6 +134,17 @@ rounds_due(Oid database, TimestampTz when)
 		ledger_launcher_wake();
 }
 
+pid_t
+rounds_worker(Oid database)
+{
+	pid_t pid;
+
+	LWLockAcquire(ledger_lock, LW_SHARED);
+	pid = rounds->running == database ? rounds->worker_pid : 0;
+	LWLockRelease(ledger_lock);
+	return pid;
+}
+
 void
 rounds_forget(Oid database)
 {

@@ -1,7 +1,7 @@
 /*
  * rounds.h
- *		Rounds: what a worker does now and then in each database (users' keys are
- *		checked again), or when asked (re-encryption).  Who is due, and who is at it.
+ *		Rounds: what a worker does now and then in each database (the health of
+ *		providers and users' keys are checked), or when asked (re-encryption).  Who is due, and who is at it.
  *
  * At most one process of this kind is in the server at a time, started by the
  * launcher within llm_router.max_workers; ledger writers come first.
@@ -19,6 +19,9 @@
  * llm_router is preloaded.
  */
 extern void rounds_due(Oid database, TimestampTz when);
+
+/* The process that makes a round in a database now, or 0. */
+extern pid_t rounds_worker(Oid database);
 
 /* In the launcher. */
 

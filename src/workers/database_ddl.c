@@ -18,6 +18,7 @@
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
+#include "state/circuits.h"
 #include "state/ledger_spill.h"
 #include "state/ledger_writers.h"
 #include "storage/ipc.h"
@@ -127,6 +128,7 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		{
 			ledger_log_records(database, "the database was dropped");
 			ledger_spill_remove(database);
+			circuits_forget(database);
 		}
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(let_in, ObjectIdGetDatum(database));

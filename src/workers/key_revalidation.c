@@ -177,7 +177,7 @@ start_key(CheckedKey *key, Walk *walk)
 			walk->problem = MemoryContextStrdup(TopMemoryContext, error.message);
 		return;
 	}
-	key->probe = key_check_start(key->provider, api_key);
+	key->probe = key_check_start(key->provider, api_key, KEY_CHECK_TIMEOUT_MS);
 	credential_wipe(api_key);
 }
 

@@ -5,8 +5,9 @@
  * Calls start the writers that they need themselves.  The launcher starts those
  * that nobody waits for: for the files of the last shutdown, and for records
  * whose writer has gone.  And it has rounds made (rounds.c): at its start, and when
- * llm_router.key_revalidation_interval changes, in every database, then wherever one
- * is due.  It sleeps until somebody sets its latch, or the next round is due.
+ * llm_router.key_revalidation_interval or health_check_interval changes or the clock
+ * is set back, in every database, then wherever one is due.  It sleeps until somebody
+ * sets its latch, or the next round is due.
  *
  * At shutdown everybody gets SIGTERM at once and no worker can be started any
  * more.  The launcher stays until no call is open and no writer is left, at the
@@ -143,14 +144,20 @@ make_all_due(void)
 static long
 start_round(void)
 {
-	static int last_interval = -1;
-	long	   wait_ms;
-	Oid		   database;
-	List	  *found;
+	static int		   last_interval = -1;
+	static int		   last_health_interval = -1;
+	static TimestampTz last_look;
+	TimestampTz		   now = GetCurrentTimestamp();
+	long			   wait_ms;
+	Oid				   database;
+	List			  *found;
 
-	if (last_interval != setting_key_revalidation_interval)
+	if (last_interval != setting_key_revalidation_interval ||
+		last_health_interval != setting_health_check_interval || now < last_look)
 		make_all_due();
+	last_look = now;
 	last_interval = setting_key_revalidation_interval;
+	last_health_interval = setting_health_check_interval;
 	database = rounds_next(&wait_ms);
 	if (!OidIsValid(database))
 		return wait_ms;

@@ -2,9 +2,10 @@
  * rounds.c
  *		The worker that makes rounds: one database at a time, and then it ends.
  *
- * A round does what was asked for (re-encryption) and what is due (users' keys are
- * checked again), and says when the next is due.  The first one after a start of the
- * server tells in the log when the database's master key is missing.
+ * A round does what was asked for (re-encryption) and what is due (the health of
+ * providers is checked, and users' keys are), and says when the next is due.  The
+ * first one after a start of the server tells in the log when the database's master
+ * key is missing.
  *
  * It leaves early when a ledger writer needs its place, or somebody the database; at
  * SIGTERM it leaves at once.  No transaction is open while it waits for a provider,
@@ -26,6 +27,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "workers/health.h"
 #include "workers/key_reencryption.h"
 #include "workers/key_revalidation.h"
 #include "workers/worker.h"
@@ -62,10 +64,15 @@ check_master_key(void)
 static TimestampTz
 do_round(bool first)
 {
+	TimestampTz health_due;
+	TimestampTz keys_due;
+
 	if (first)
 		check_master_key();
 	key_reencryption_run();
-	return key_revalidation_run();
+	health_due = health_run();
+	keys_due = key_revalidation_run();
+	return Min(health_due, keys_due);
 }
 
 /* When the next is due. */

@@ -236,6 +236,15 @@ def routing():
     # 2,000 rules over the 12 pairs of tier and power level: a plan looks at 167.
     plan = float(sql("SELECT min(test_plan_microseconds(500, 167, 5000)) FROM generate_series(1, 5)"))
     print_table("Routing alone", ("models", "rules", "us/plan"), [(500, 2000, f"{plan:.1f}")])
+    library = f"'{MODULES}/circuits/llm_router_circuits_test'"
+    sql(f"CREATE FUNCTION test_circuits_microseconds(int, int) RETURNS float8 LANGUAGE c AS {library};"
+        f"CREATE FUNCTION test_circuits_note(int, text) RETURNS void LANGUAGE c AS {library}")
+    cost = "SELECT min(test_circuits_microseconds(10, 20000)) FROM generate_series(1, 5)"
+    well = float(sql(cost))
+    sql("SELECT test_circuits_note(i, 'unavailable') FROM generate_series(1, 100) AS i")
+    ill = float(sql(cost))
+    sql("SELECT test_circuits_note(i, 'ok') FROM generate_series(1, 100) AS i")
+    print_table("Circuits alone, ten candidates", ("all is well, us/call", "something is ill"), [(f"{well:.3f}", f"{ill:.2f}")])
 
 
 def compare_keys(title, rounds, seconds):

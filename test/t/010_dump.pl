@@ -25,7 +25,7 @@ my $sequences_sql = q{
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'llm_router'");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'llm_router'\nllm_router.health_check_interval = 0");
 $node->start;
 
 sub contents

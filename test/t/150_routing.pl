@@ -23,13 +23,17 @@ copy("test/modules/routing/$_", $directory) or die "$_: $!" foreach 'Makefile', 
 system_or_bail('make', '-s', '-C', $directory, 'PG_CONFIG=' . ($ENV{PG_CONFIG} // 'pg_config'), "LLM_ROUTER_SRC=$project/src");
 my $module = "$directory/llm_router_routing_test";
 sql(<<"SQL");
-CREATE FUNCTION test_plan(int, int, byok text, user_keys int[], model text DEFAULT NULL) RETURNS text[] LANGUAGE c AS '$module';
+CREATE FUNCTION test_plan(int, int, byok text, user_keys int[], model text DEFAULT NULL, health text[] DEFAULT NULL) RETURNS text[] LANGUAGE c AS '$module';
 CREATE FUNCTION test_plan_microseconds(int, int, int) RETURNS float8 LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry(outcome text, entries text[], tries int DEFAULT 1, retry_after_ms int DEFAULT -1,
-	remaining_ms int DEFAULT 600000, attempts int DEFAULT 1, do_not_retry bool DEFAULT false, random float8 DEFAULT 0)
+	remaining_ms int DEFAULT 600000, attempts int DEFAULT 1, do_not_retry bool DEFAULT false, random float8 DEFAULT 0,
+	delivered bool DEFAULT false)
 	RETURNS text LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry_walk(text[], text[]) RETURNS int[] LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry_sqlstate(text) RETURNS text LANGUAGE c AS '$module';
+CREATE FUNCTION test_retry_chance(float8, int, int, int) RETURNS text LANGUAGE c AS '$module';
+CREATE FUNCTION test_circuit(steps text[], failures int DEFAULT 3, cooldown_ms int DEFAULT 1000) RETURNS text LANGUAGE c AS '$module';
+CREATE FUNCTION test_circuit_event(outcome text, kind int, used_byok bool, answered bool, took_ms int DEFAULT 10000) RETURNS text LANGUAGE c AS '$module';
 SQL
 
 sub plan_is
@@ -68,6 +72,28 @@ plan_is("9, 1, 'prefer', '{1}', 'm4'",
 	[ 'p1/m4 user: your own key at p1, named by the caller', 'p1/m4 platform: named by the caller' ],
 	'a named model with both keys');
 
+# Health: what is open goes behind, what is down goes away, and nobody is refused for it.
+my $primary = 'platform: rule 1 primary';
+my $fallback = 'platform: rule 1 fallback';
+my $open = 'circuit open for 23 s more after 5 failures';
+plan_is("9, 1, 'never', '{}', NULL, '{open}'", [ "p1/m1 $fallback", "p0/m0 $primary; $open" ], 'an open circuit goes behind');
+plan_is("9, 1, 'never', '{}', NULL, '{paused}'",
+	[ "p1/m1 $fallback", "p0/m0 $primary; circuit open for 23 s more, as its provider asked" ], '... so does a pause that was asked for');
+plan_is("9, 1, 'never', '{}', NULL, '{probed}'",
+	[ "p1/m1 $fallback", "p0/m0 $primary; circuit half-open after 5 failures: a call is trying it" ], '... and one with a probe under way');
+plan_is("9, 1, 'never', '{}', NULL, '{half,open}'",
+	[ "p0/m0 $primary; circuit half-open after 5 failures: the next call tries it", "p1/m1 $fallback; $open" ],
+	'a half-open one keeps its place, so that it is tried');
+plan_is("9, 1, 'never', '{}', NULL, '{open,open}'", [ "p0/m0 $primary; $open", "p1/m1 $fallback; $open" ],
+	'where all are open they keep their order');
+sql("ALTER DATABASE postgres SET timezone = 'UTC'");
+my $since = '2000-01-01 00:00:00.000001+00';
+plan_is("9, 1, 'never', '{}', NULL, '{down}'", [ "p1/m1 $fallback", "p0/m0 not: provider p0 is down since $since" ], 'a provider that is down is excluded');
+plan_is("9, 1, 'never', '{}', NULL, '{down,open}'",
+	[ "p1/m1 $fallback; $open", "p0/m0 $primary; its provider is down since $since, but nobody is well" ], '... or the last where nobody is well');
+plan_is("9, 1, 'prefer', '{1}', NULL, '{closed,open}'",
+	[ "p0/m0 $primary", "p1/m1 user: your own key at p1, rule 1 fallback; $open", "p1/m1 $fallback; $open" ], "a user's key goes behind likewise");
+
 # doc/routing.md: one row an outcome.
 my @rows = slurp_file('doc/routing.md') =~ /^\| (\w+) \| (\d(?:, if last)?) \| (any|other key|other key first|larger|none) \| (LR\d+) \|$/mg;
 is(scalar @rows, 4 * 16, 'the table has every outcome but ok');
@@ -88,6 +114,7 @@ while (my ($outcome, $retries, $next, $sqlstate) = splice(@rows, 0, 4))
 	}
 	is(sql("SELECT test_retry('$outcome', $others, tries => $tries)"), $next{$next}, "$outcome: then $next");
 	is(sql("SELECT test_retry('$outcome', '{a 8000}', tries => 3)"), 'give up', "$outcome: nothing left");
+	is(sql("SELECT test_retry('$outcome', $others, delivered => true)"), 'give up', "$outcome: nothing after a part of the answer");
 	is(sql("SELECT test_retry_sqlstate('$outcome')"), $sqlstate, "$outcome: $sqlstate");
 }
 
@@ -127,6 +154,76 @@ walk_is('bad_key,bad_key', 'A 1,A 1,a 1,a 1,b 1', '0,2,4', "the platform's key o
 walk_is('bad_key,unavailable,bad_key', 'A 1,B 1,A 1,B 1,a 1', '0,1,3,4', 'nor after something else went wrong');
 walk_is('unusable_key,timeout', 'A 1,B 1,A 1', '0,1', 'a key that does not open is not tried again either');
 walk_is('not_permitted,unavailable', 'A 1,A 1,a 1,A 1', '0,2,3', 'a key that may not do this may do something else');
+
+retry_is("'unavailable', '{a 1 open,b 1}'", 'next 1', 'no retry once the circuit is open');
+retry_is("'unavailable', '{a 1 open}'", 'again after 250', '... unless nobody else is left');
+retry_is("'timeout', '{a 1,b 1 open,c 1}'", 'next 2', 'the next one that is not open');
+retry_is("'timeout', '{a 1,b 1 open,c 1 open}'", 'next 1', '... else the next');
+retry_is("'bad_key', '{a 1,a 1,b 1 open}'", 'next 2', 'another key rather than a closed circuit');
+
+# Whatever the mix of outcomes, retries and fallbacks.
+is(sql(<<'SQL'), '20000|0|0', 'attempts are bounded by max_attempts and the deadline');
+SELECT count(*), count(*) FILTER (WHERE split_part(w, ' ', 1)::int > max_attempts), count(*) FILTER (WHERE split_part(w, ' ', 2)::int > deadline)
+FROM (SELECT test_retry_chance((i / 20000.0)::float8, entries, max_attempts, deadline) AS w, max_attempts, deadline
+	FROM (SELECT i, 1 + i % 7 AS entries, 1 + i % 20 AS max_attempts, 1 + (i * 37) % 60000 AS deadline FROM generate_series(1, 20000) AS i) AS cases) AS walks
+SQL
+cmp_ok(sql("SELECT max(split_part(test_retry_chance((i / 2000.0)::float8, 7, 20, 3600000), ' ', 1)::int) FROM generate_series(1, 2000) AS i"),
+	'>', 5, '... and there are many in some');
+
+# doc/routing.md: what an outcome means for circuits.
+my %kind = (model => 0, provider => 1, account => 2);
+my @meanings = slurp_file('doc/routing.md') =~ /^\| (\w+) \| (success|failure|pause|–) \| (success|failure|pause|–) \| (success|failure|pause|–) \|$/mg;
+is(scalar @meanings, 4 * 17, 'the table of circuits has every outcome');
+while (my ($outcome, @events) = splice(@meanings, 0, 4))
+{
+	s/–/-/ foreach @events;
+	is(sql("SELECT string_agg(test_circuit_event('$outcome', kind, false, false), ' ' ORDER BY kind) FROM generate_series(0, 2) AS kind"), "@events", "$outcome: @events");
+	is(sql("SELECT test_circuit_event('$outcome', 2, true, true)"), '-', "$outcome with a user's key says nothing of the account");
+}
+is(sql("SELECT string_agg(test_circuit_event('timeout', kind, false, false, 9999), ' ' ORDER BY kind) FROM generate_series(0, 2) AS kind"),
+	'- - -', 'a timeout of less than ten seconds counts for nothing');
+is(sql("SELECT string_agg(test_circuit_event('protocol_error', kind, false, true), ' ' ORDER BY kind) FROM generate_series(0, 2) AS kind"),
+	'failure - -', 'an answer that cannot be read is the failure of the model');
+
+# Transitions, with 3 failures and a cool-down of 1 s.
+foreach my $case (
+	[ 'fail,fail', 'closed 2', 'two failures are not three' ],
+	[ 'fail,fail,ok,fail,fail', 'closed 2', 'an answer in between forgives' ],
+	[ 'fail,fail,nothing,fail', 'open 1000', 'three in a row open' ],
+	[ 'fail,fail,fail,after 999', 'open 1', '... until the cool-down ends' ],
+	[ 'fail,fail,fail,after 1000', 'half-open', '... and no longer' ],
+	[ 'fail,fail,fail,after 400,fail', 'open 1000', 'a failure meanwhile begins it again, no longer than before' ],
+	[ 'fail,fail,fail,ok', 'closed 0', 'an answer meanwhile closes it' ],
+	[ 'fail,fail,fail,probe', 'open 1000 refused', 'no probe while it is open' ],
+	[ 'fail,fail,fail,after 1000,probe', 'probed', 'then one' ],
+	[ 'fail,fail,fail,after 1000,probe,probe', 'probed refused', '... and only one' ],
+	[ 'fail,fail,fail,after 1000,probe,probe-ok', 'closed 0', 'whose answer closes it' ],
+	[ 'fail,fail,fail,after 1000,probe,probe-fail', 'open 2000', '... whose failure opens it for twice as long' ],
+	[ 'fail,fail,fail,after 1000,probe,probe-nothing,probe', 'probed', '... whose end says nothing: another may try' ],
+	[ 'fail,fail,fail,after 1000,probe,nothing,probe', 'probed refused', "... but not at another call's end" ],
+	[ 'fail,fail,fail,after 1000,probe,after 59999,probe', 'probed refused', 'a probe that is never heard of' ],
+	[ 'fail,fail,fail,after 1000,probe,after 60000,probe', 'probed', '... is given up after a minute' ],
+	[ 'fail,fail,fail,after 1000,fail,after 2000,fail,after 4000,fail,after 8000,fail', 'open 16000', 'doubled each time' ],
+	[ 'fail,fail,fail' . ',after 16000,fail' x 9, 'open 16000', '... up to sixteen times' ],
+	[ 'fail,fail,fail,after 1000,fail,after 2000,ok,fail,fail,fail', 'open 1000', 'an answer ends the doubling' ],
+	[ 'pause 5000', 'open 5000', 'a pause opens at once, for as long as asked' ],
+	[ 'pause', 'open 1000', '... or for the cool-down' ],
+	[ 'pause 999999999', 'open 3600000', '... and an hour at most' ],
+	[ 'pause 5000,ok', 'open 5000', 'an answer meanwhile does not end it' ],
+	[ 'pause 5000,after 1000,pause 2000', 'open 4000', 'the later deadline wins' ],
+	[ 'pause 5000,after 1000,pause 6000', 'open 6000', '... whichever it is' ],
+	[ 'pause 5000,after 1000,fail', 'open 4000', '... of failures too' ],
+	[ 'pause 5000,after 5000,probe,probe-ok', 'closed 0', 'after it, a probe decides' ],
+	[ 'fail 7,fail 7,fail 7,fail 7', 'closed 4', "one model's failures are not its provider's" ],
+	[ 'fail 7,fail 7,fail 7,fail 7,fail 8', 'open 1000', "... several models' are" ],
+	[ 'fail 7,fail 8', 'closed 2', '... when there are enough' ],
+	[ 'fail,fail,fail,after -50000', 'half-open', 'a clock that jumps back does not keep it open' ],
+	[ 'fail,fail,fail,after 1000,probe,after -50000,probe', 'probed', '... nor a probe' ],
+	[ 'fail,fail,fail,after -50000,fail', 'open 2000', '... and it goes on from there' ])
+{
+	my ($steps, $state, $what) = @$case;
+	is(sql("SELECT test_circuit('{$steps}')"), $state, "$steps: $what");
+}
 
 # 500 models and 2,000 rules over 12 pairs of tier and level. The bound is for
 # this test on a busy machine; the figure is printed.

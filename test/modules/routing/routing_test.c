@@ -1,13 +1,15 @@
 /*
  * routing_test.c
- *		Plans over catalogues made by hand, single retry decisions, and the time
- *		that a plan takes, as SQL functions.
+ *		Plans over catalogues made by hand, single retry decisions, circuits, and the
+ *		time that a plan takes, as SQL functions.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/pg_prng.h"
 #include "fmgr.h"
 #include "portability/instr_time.h"
+#include "routing/circuit.h"
 #include "routing/retry.h"
 #include "routing/route.h"
 #include "utils/array.h"
@@ -21,6 +23,9 @@ PG_FUNCTION_INFO_V1(test_plan_microseconds);
 PG_FUNCTION_INFO_V1(test_retry);
 PG_FUNCTION_INFO_V1(test_retry_walk);
 PG_FUNCTION_INFO_V1(test_retry_sqlstate);
+PG_FUNCTION_INFO_V1(test_circuit);
+PG_FUNCTION_INFO_V1(test_circuit_event);
+PG_FUNCTION_INFO_V1(test_retry_chance);
 
 static const ApiFormat some_format = { .name = "openai" };
 
@@ -139,9 +144,31 @@ make_caller(const UserKey *user_keys, int nuser_keys)
 	};
 }
 
+/* The health of models, by number: closed, half, probed, open, paused or down. */
+static Datum *ills;
+static int	  nills;
+
+static void
+look_at_ills(const CatalogModel *model, bool used_byok, CandidateHealth *health)
+{
+	char *ill = model->id < nills ? TextDatumGetCString(ills[model->id]) : "closed";
+
+	if (strcmp(ill, "open") == 0 || strcmp(ill, "paused") == 0)
+		*health = (CandidateHealth){ .circuit = CIRCUIT_OPEN,
+									 .left_ms = 22001,
+									 .failures = 5,
+									 .asked = strcmp(ill, "paused") == 0 };
+	else if (strcmp(ill, "half") == 0)
+		*health = (CandidateHealth){ .circuit = CIRCUIT_HALF_OPEN, .failures = 5 };
+	else if (strcmp(ill, "probed") == 0)
+		*health = (CandidateHealth){ .circuit = CIRCUIT_PROBED, .failures = 5 };
+	else if (strcmp(ill, "down") == 0)
+		health->down_since = 1;
+}
+
 /*
- * test_plan(models int, rules int, byok text, user_keys int[], model text)
- *		RETURNS text[]
+ * test_plan(models int, rules int, byok text, user_keys int[], model text,
+ *		health text[]) RETURNS text[]
  *
  * The plan of a request at level eco over three providers: "p0/m0 user: reason",
  * "… platform: reason", and "… not: reason" for the excluded.
@@ -159,6 +186,11 @@ test_plan(PG_FUNCTION_ARGS)
 	RoutePlan	plan;
 	Datum	   *lines;
 
+	if (!PG_ARGISNULL(5))
+	{
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(5), TEXTOID, -1, false, TYPALIGN_INT, &ills, NULL, &nills);
+		caller.look_at_health = look_at_ills;
+	}
 	request.router.byok = strcmp(byok, "only") == 0	   ? BYOK_ONLY
 						  : strcmp(byok, "never") == 0 ? BYOK_NEVER
 													   : BYOK_PREFER;
@@ -230,7 +262,10 @@ outcome_from_name(const char *name)
 	elog(ERROR, "unknown outcome \"%s\"", name);
 }
 
-/* Entries from "provider window" words, such as {"a 8000", "b 0"}; a capital: with the user's key. */
+/*
+ * Entries from "provider window" words, such as {"a 8000", "b 0", "b 0 open"}; a
+ * capital: with the user's key.
+ */
 static RoutePlan
 plan_from_array(ArrayType *array)
 {
@@ -255,6 +290,8 @@ plan_from_array(ArrayType *array)
 		provider->name = word;
 		model->provider = provider;
 		model->context_window = atol(word + 2);
+		if (strstr(word, "open"))
+			plan.entries[i].health.circuit = CIRCUIT_OPEN;
 		plan.entries[i].model = model;
 		plan.entries[i].eligible = true;
 		plan.entries[i].used_byok = isupper((unsigned char) word[0]);
@@ -264,8 +301,8 @@ plan_from_array(ArrayType *array)
 
 /*
  * test_retry(outcome text, entries text[], tries int, retry_after_ms int,
- *		remaining_ms int, attempts int, do_not_retry bool, random float8)
- *		RETURNS text
+ *		remaining_ms int, attempts int, do_not_retry bool, random float8,
+ *		delivered bool) RETURNS text
  *
  * After the given number of tries of the first entry, of at most 10 attempts in
  * all: "again after N", "next N" (counted from 0) or "give up".
@@ -280,6 +317,7 @@ test_retry(PG_FUNCTION_ARGS)
 		.tries_of_entry = PG_GETARG_INT32(2),
 		.remaining_ms = PG_GETARG_INT32(4),
 		.random = PG_GETARG_FLOAT8(7),
+		.delivered = PG_GETARG_BOOL(8),
 	};
 	RetryDecision next = retry_decide(&plan, &state,
 									  outcome_from_name(text_to_cstring(PG_GETARG_TEXT_PP(0))),
@@ -332,4 +370,158 @@ test_retry_sqlstate(PG_FUNCTION_ARGS)
 	Outcome outcome = outcome_from_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 
 	PG_RETURN_TEXT_P(cstring_to_text(unpack_sql_state(retry_sqlstate(outcome))));
+}
+
+/*
+ * test_retry_chance(seed float8, entries int, max_attempts int, deadline_ms int)
+ *		RETURNS text
+ *
+ * A call whose attempts all fail, each in a way and after a time of chance, at so
+ * many entries with and without open circuits: "attempts milliseconds", the waits
+ * included.
+ */
+Datum
+test_retry_chance(PG_FUNCTION_ARGS)
+{
+	pg_prng_state chance;
+	int			  nentries = PG_GETARG_INT32(1);
+	RoutePlan	  plan = { .nentries = nentries, .neligible = nentries };
+	RetryState	  state = { .max_attempts = PG_GETARG_INT32(2) };
+	int64		  deadline = PG_GETARG_INT32(3);
+	int64		  now = 0;
+
+	pg_prng_fseed(&chance, PG_GETARG_FLOAT8(0));
+	plan.entries = palloc0(sizeof(PlanEntry) * nentries);
+	for (int i = 0; i < nentries; i++)
+	{
+		CatalogModel *model = palloc0(sizeof(CatalogModel));
+
+		model->provider = palloc0(sizeof(CatalogProvider));
+		model->context_window = (int64) (pg_prng_double(&chance) * 9000);
+		plan.entries[i] = (PlanEntry){ .model = model, .eligible = true, .used_byok = pg_prng_double(&chance) < 0.3 };
+	}
+	for (;;)
+	{
+		Outcome		  outcome = 1 + (int) (pg_prng_double(&chance) * (OUTCOME_COUNT - 1));
+		int64		  retry_after = pg_prng_double(&chance) < 0.3 ? (int64) (pg_prng_double(&chance) * 90000) : -1;
+		RetryDecision next;
+
+		now += (int64) (pg_prng_double(&chance) * 3000);
+		now = Min(now, deadline);
+		state.attempts++;
+		state.tries_of_entry++;
+		state.remaining_ms = deadline - now;
+		state.random = pg_prng_double(&chance);
+		for (int i = 0; i < nentries; i++)
+			plan.entries[i].health.circuit = pg_prng_double(&chance) < 0.3 ? CIRCUIT_OPEN : CIRCUIT_CLOSED;
+		next = retry_decide(&plan, &state, outcome, retry_after, pg_prng_double(&chance) < 0.1);
+		if (next.step == STEP_GIVE_UP)
+			break;
+		if (next.next_entry < state.entry || next.next_entry >= nentries)
+			elog(ERROR, "from entry %d to %d", state.entry, next.next_entry);
+		if (next.step == STEP_NEXT_CANDIDATE)
+			state.tries_of_entry = 0;
+		state.entry = next.next_entry;
+		now += next.wait_ms;
+	}
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%d %lld", state.attempts, (long long) now)));
+}
+
+/* ------------------------------------------------------------------------
+ * Circuits
+ * ------------------------------------------------------------------------
+ */
+
+static char *
+circuit_text(const Circuit *circuit, int64 now)
+{
+	int64 left;
+
+	switch (circuit_state(circuit, now, &left))
+	{
+		case CIRCUIT_CLOSED:
+			return psprintf("closed %d", circuit->failures);
+		case CIRCUIT_OPEN:
+			return psprintf("open %lld", (long long) left);
+		case CIRCUIT_HALF_OPEN:
+			return "half-open";
+		case CIRCUIT_PROBED:
+			return "probed";
+	}
+	pg_unreachable();
+}
+
+/*
+ * test_circuit(steps text[], failures int, cooldown_ms int) RETURNS text
+ *
+ * A new circuit goes through steps: ok, fail, fail MODEL, pause, pause MS,
+ * nothing, probe (become it), and for the probe's own end probe-ok, probe-fail,
+ * probe-nothing; after MS moves the clock.  Returns its state after the last, with
+ * the failures or the ms left, and " refused" when that was a probe in vain.
+ */
+Datum
+test_circuit(PG_FUNCTION_ARGS)
+{
+	const CircuitRules rules = { PG_GETARG_INT32(1), PG_GETARG_INT32(2) };
+	Circuit			   circuit = { 0 };
+	int64			   now = 1000000;
+	bool			   refused = false;
+	Datum			  *steps;
+	int				   nsteps;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &steps, NULL, &nsteps);
+	for (int i = 0; i < nsteps; i++)
+	{
+		char		 *step = TextDatumGetCString(steps[i]);
+		char		 *number = strchr(step, ' ');
+		bool		  is_probe = strncmp(step, "probe-", 6) == 0;
+		char		 *what = is_probe ? step + 6 : step;
+		CircuitReport report = { .pause_ms = -1, .is_probe = is_probe };
+
+		refused = false;
+		if (strncmp(what, "after", 5) == 0)
+		{
+			now += atol(number);
+			continue;
+		}
+		if (strcmp(what, "probe") == 0)
+		{
+			refused = !circuit_probe(&circuit, now);
+			continue;
+		}
+		if (strcmp(what, "ok") == 0)
+			report.event = CIRCUIT_SUCCESS;
+		else if (strncmp(what, "fail", 4) == 0)
+		{
+			report.event = CIRCUIT_FAILURE;
+			report.model = number ? atoi(number) : 0;
+		}
+		else if (strncmp(what, "pause", 5) == 0)
+		{
+			report.event = CIRCUIT_PAUSE;
+			report.pause_ms = number ? atol(number) : -1;
+		}
+		else if (strcmp(what, "nothing") != 0)
+			elog(ERROR, "unknown step \"%s\"", step);
+		circuit_report(&circuit, &report, &rules, now);
+	}
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%s%s", circuit_text(&circuit, now), refused ? " refused" : "")));
+}
+
+/*
+ * test_circuit_event(outcome text, kind int, used_byok bool, answered bool,
+ *		took_ms int) RETURNS text
+ */
+Datum
+test_circuit_event(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = { "-", "success", "failure", "pause" };
+	const CircuitAttempt	 attempt = {
+			.outcome = outcome_from_name(text_to_cstring(PG_GETARG_TEXT_PP(0))),
+			.used_byok = PG_GETARG_BOOL(2),
+			.answered = PG_GETARG_BOOL(3),
+			.took_ms = PG_GETARG_INT32(4),
+	};
+
+	PG_RETURN_TEXT_P(cstring_to_text(names[circuit_event(&attempt, (CircuitKind) PG_GETARG_INT32(1))]));
 }

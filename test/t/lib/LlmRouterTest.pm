@@ -81,7 +81,9 @@ sub sql_error
 	return ($state // '', $message // $err);
 }
 
-# A running node with llm_router preloaded and created in database postgres.
+# A running node with llm_router preloaded and created in database postgres. It
+# has neither circuits nor health checks unless conf says otherwise: most tests
+# have providers fail on purpose, and count the requests that reach them.
 # Options: conf => lines of postgresql.conf; encoding, default UTF8; start => 0
 # leaves the node initialised only; extension => 0 leaves out CREATE EXTENSION;
 # streaming => 1 allows standbys.
@@ -92,7 +94,8 @@ sub start_node
 	$node->init(
 		allows_streaming => $option{streaming} // 0,
 		extra            => [ '--encoding', $option{encoding} // 'UTF8', '--no-locale' ]);
-	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'llm_router'\n" . ($option{conf} // ''));
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'llm_router'\n"
+		  . "llm_router.circuit_failures = 0\nllm_router.health_check_interval = 0\n" . ($option{conf} // ''));
 	return $node unless $option{start} // 1;
 	$node->start;
 	sql($node, 'CREATE EXTENSION llm_router') if $option{extension} // 1;
