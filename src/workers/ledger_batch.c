@@ -3,7 +3,7 @@
  *		The SQL of the ledger writer.
  *
  * A batch is one statement: it inserts the rows and adds what it inserted to
- * the rollup.  The records reach it as a named tuplestore (as a trigger's
+ * the rollup and to the totals.  The records reach it as a named tuplestore (as a trigger's
  * transition table does), so there are no arrays to build and take apart;
  * records of a spill file come through jsonb_populate_recordset and are
  * otherwise treated alike.  Those may have been written before, and are then
@@ -39,8 +39,10 @@
 #define BATCH_RELATION "batch"
 #define TRIM_BATCH	   1000 /* audit entries deleted at once: some 10 ms */
 
-/* A key of the rollup, in the order in which rows are locked: always the same. */
-#define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status"
+/* Keys, in the order in which rows are locked: always the same. */
+#define KEY_REST   "provider, model, power_level, used_byok, status"
+#define ROLLUP_KEY "bucket, user_id, " KEY_REST
+#define TOTALS_KEY "whole_day, bucket, " KEY_REST
 
 /* Counters of the rollup, and what one row adds to them. */
 static const char *const rollup_sums[][2] = {
@@ -92,39 +94,70 @@ append_insert(StringInfo sql, const char *source, const char *on_conflict)
 }
 
 /*
- * A single row is added as it is: setting up an aggregation takes longer than
- * all the rest of the statement.
+ * What the rows add to the rollup, by its key.  A single row is taken as it is:
+ * setting up an aggregation takes longer than all the rest of the statement.
  */
 static void
-append_rollup(StringInfo sql, const char *rows, bool single)
+append_additions(StringInfo sql, const char *rows, bool single)
 {
-	StringInfoData names;
-	StringInfoData sums;
-	StringInfoData additions;
-
-	initStringInfo(&names);
-	initStringInfo(&sums);
-	initStringInfo(&additions);
+	appendStringInfoString(sql, "SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id,"
+								" " KEY_REST);
 	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
-	{
-		const char *name = rollup_sums[i][0];
-
-		appendStringInfo(&names, ", %s", name);
-		appendStringInfo(&sums, single ? ", %s" : ", sum(%s)", rollup_sums[i][1]);
-		appendStringInfo(&additions, "%s = r.%s + excluded.%s, ", name, name, name);
-	}
-	appendStringInfo(sql,
-					 "INSERT INTO %s AS r (" ROLLUP_KEY "%s, latency_histogram)"
-					 " SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id, provider,"
-					 " model, power_level, used_byok, status%s, coalesce(%s(%s), '{}') FROM %s%s"
-					 " ON CONFLICT (" ROLLUP_KEY ") DO UPDATE SET %s"
-					 " latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
-					 extension_table("llm_usage_rollup"), names.data, sums.data,
+		appendStringInfo(sql, single ? ", %s AS %s" : ", sum(%s) AS %s", rollup_sums[i][1],
+						 rollup_sums[i][0]);
+	appendStringInfo(sql, ", coalesce(%s(%s), '{}') AS latency_histogram FROM %s%s",
 					 extension_table("llm_latency_histogram"),
 					 single ? "CASE WHEN is_final THEN ARRAY[response_time_ms] END"
 							: "array_agg(response_time_ms) FILTER (WHERE is_final)",
-					 rows, single ? "" : " GROUP BY " ROLLUP_KEY " ORDER BY " ROLLUP_KEY,
-					 additions.data, extension_table("llm_latency_histogram_add"));
+					 rows, single ? "" : " GROUP BY " ROLLUP_KEY);
+}
+
+/* INSERT INTO table (key, the counters), up to the SELECT. */
+static void
+append_target(StringInfo sql, const char *table, const char *key)
+{
+	appendStringInfo(sql, "INSERT INTO %s AS r (%s", extension_table(table), key);
+	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
+		appendStringInfo(sql, ", %s", rollup_sums[i][0]);
+	appendStringInfoString(sql, ", latency_histogram) ");
+}
+
+/* Where the row is there already, the counters are added to its own. */
+static void
+append_addition(StringInfo sql, const char *key)
+{
+	appendStringInfo(sql, " ON CONFLICT (%s) DO UPDATE SET ", key);
+	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
+		appendStringInfo(sql, "%1$s = r.%1$s + excluded.%1$s, ", rollup_sums[i][0]);
+	appendStringInfo(sql, "latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
+					 extension_table("llm_latency_histogram_add"));
+}
+
+/* The additions once more, by quarter of an hour and by day, whoever the user is. */
+static void
+append_totals(StringInfo sql, const char *additions, bool single)
+{
+	append_target(sql, "llm_usage_totals", TOTALS_KEY);
+	appendStringInfoString(sql, "SELECT whole_day, CASE WHEN whole_day"
+								" THEN date_bin('1 day', a.bucket, 'epoch') ELSE a.bucket END, " KEY_REST);
+	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
+		appendStringInfo(sql, single ? ", %s" : ", sum(%s)", rollup_sums[i][0]);
+	appendStringInfo(sql, ", %s(latency_histogram) FROM %s AS a, (VALUES (false), (true)) AS g (whole_day)",
+					 single ? "" : extension_table("llm_latency_histogram_sum"), additions);
+	if (!single)
+		appendStringInfoString(sql, " GROUP BY whole_day, 2, " KEY_REST " ORDER BY whole_day, 2, " KEY_REST);
+	append_addition(sql, TOTALS_KEY);
+}
+
+static void
+append_rollup(StringInfo sql, const char *additions, bool single)
+{
+	append_target(sql, "llm_usage_rollup", ROLLUP_KEY);
+	appendStringInfoString(sql, "SELECT " ROLLUP_KEY);
+	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
+		appendStringInfo(sql, ", %s", rollup_sums[i][0]);
+	appendStringInfo(sql, ", latency_histogram FROM %s%s", additions, single ? "" : " ORDER BY " ROLLUP_KEY);
+	append_addition(sql, ROLLUP_KEY);
 }
 
 static SPIPlanPtr
@@ -136,8 +169,12 @@ prepare(const char *source, const char *on_conflict, bool single, int nargs, Oid
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH written AS (");
 	append_insert(&sql, source, on_conflict);
+	appendStringInfoString(&sql, "), added AS (");
+	append_additions(&sql, "written", single);
+	appendStringInfoString(&sql, "), totals AS (");
+	append_totals(&sql, "added", single);
 	appendStringInfoString(&sql, ") ");
-	append_rollup(&sql, "written", single);
+	append_rollup(&sql, "added", single);
 	plan = SPI_prepare(sql.data, nargs, types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare the ledger's insert: %s",
