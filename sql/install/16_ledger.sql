@@ -149,6 +149,8 @@ COMMENT ON COLUMN llm_usage_rollup.latency_histogram IS
 -- The same without users, so that what everybody used in a year is summed up from
 -- some thousand rows, however many calls there were: whole days for the middle
 -- of a period, quarters of an hour for its ends, wherever a time zone puts them.
+-- The writer makes them out of the rollup, see llm_usage_totals_close; what is
+-- newer than llm_usage_horizon() is not in them yet.
 CREATE TABLE llm_usage_totals (
 	whole_day				boolean NOT NULL,
 	bucket					timestamptz NOT NULL,
@@ -174,12 +176,12 @@ CREATE TABLE llm_usage_totals (
 	PRIMARY KEY (whole_day, bucket, provider, model, power_level, used_byok, status),
 	CONSTRAINT bucket_is_a_day_or_a_quarter_hour
 		CHECK (date_bin(CASE WHEN whole_day THEN '1 day' ELSE '15 minutes' END::interval, bucket, 'epoch') = bucket)
-) WITH (fillfactor = 80);
+);
 ALTER TABLE llm_usage_totals ENABLE ROW LEVEL SECURITY;
 CREATE POLICY llm_usage_totals_administrators ON llm_usage_totals FOR SELECT
 	USING ((SELECT has_table_privilege('llm_providers'::regclass, 'UPDATE')));
 COMMENT ON TABLE llm_usage_totals IS
-	'llm_usage_rollup without its users: everybody''s use by quarter of an hour, and again by day (UTC).';
+	'llm_usage_rollup without its users: everybody''s use by quarter of an hour, and again by day (UTC), up to llm_usage_horizon().';
 COMMENT ON COLUMN llm_usage_totals.whole_day IS 'Whether the row is for a day of UTC; otherwise it is for a quarter of an hour. The two hold the same calls.';
 COMMENT ON COLUMN llm_usage_totals.bucket IS 'Start of the quarter of an hour, or of the day in UTC.';
 COMMENT ON COLUMN llm_usage_totals.provider IS 'The provider''s name.';

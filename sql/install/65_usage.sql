@@ -17,11 +17,111 @@ AS 'MODULE_PATHNAME', 'llm_latency_percentile';
 COMMENT ON FUNCTION llm_latency_percentile(bigint[], double precision) IS
 	'The milliseconds within which that share (0 to 1) of the calls of a latency histogram ended, interpolated; NULL without calls.';
 
+-- ----------------------------------------------------------------------------
+-- The totals
+-- ----------------------------------------------------------------------------
+
+-- The writer calls close and reopen; what it relies on stands at the head of
+-- src/workers/usage_totals.c.
+
+CREATE FUNCTION llm_usage_horizon()
+RETURNS timestamptz LANGUAGE sql STABLE PARALLEL RESTRICTED
+BEGIN ATOMIC
+	SELECT COALESCE((SELECT max(bucket) + interval '15 minutes' FROM llm_usage_totals WHERE NOT whole_day), '-infinity');
+END;
+COMMENT ON FUNCTION llm_usage_horizon() IS
+	'Up to when llm_usage_totals holds what llm_usage_rollup holds; what came later stands in the rollup alone.';
+
+CREATE FUNCTION llm_usage_totals_make_days()
+RETURNS void LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	INSERT INTO llm_usage_totals (whole_day, bucket, provider, model, power_level, used_byok, status,
+		requests, attempts, fallbacks, errors, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
+		reasoning_tokens, total_cost, unknown_cost_requests, latency_sum_ms, latency_histogram)
+	SELECT true, date_bin('1 day', bucket, 'epoch'), provider, model, power_level, used_byok, status,
+		   sum(requests), sum(attempts), sum(fallbacks), sum(errors), sum(input_tokens), sum(cached_input_tokens),
+		   sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(total_cost),
+		   sum(unknown_cost_requests), sum(latency_sum_ms), llm_latency_histogram_sum(latency_histogram)
+	FROM llm_usage_totals
+	WHERE NOT whole_day
+	  AND bucket >= COALESCE((SELECT max(bucket) + interval '1 day' FROM llm_usage_totals WHERE whole_day), '-infinity')
+	GROUP BY 2, provider, model, power_level, used_byok, status;
+END;
+COMMENT ON FUNCTION llm_usage_totals_make_days() IS
+	'Used by llm_usage_totals_close and llm_usage_totals_reopen: makes the days after the last day that is there.';
+
+-- The last day is made anew, since quarters of it may have come.
+CREATE FUNCTION llm_usage_totals_close(until timestamptz)
+RETURNS timestamptz LANGUAGE sql VOLATILE STRICT
+BEGIN ATOMIC
+	INSERT INTO llm_usage_totals (whole_day, bucket, provider, model, power_level, used_byok, status,
+		requests, attempts, fallbacks, errors, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens,
+		reasoning_tokens, total_cost, unknown_cost_requests, latency_sum_ms, latency_histogram)
+	SELECT false, bucket, provider, model, power_level, used_byok, status,
+		   sum(requests), sum(attempts), sum(fallbacks), sum(errors), sum(input_tokens), sum(cached_input_tokens),
+		   sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(total_cost),
+		   sum(unknown_cost_requests), sum(latency_sum_ms), llm_latency_histogram_sum(latency_histogram)
+	FROM llm_usage_rollup
+	WHERE bucket >= (SELECT llm_usage_horizon()) AND bucket < until
+	GROUP BY bucket, provider, model, power_level, used_byok, status;
+	DELETE FROM llm_usage_totals
+	WHERE whole_day AND bucket >= (SELECT max(bucket) FROM llm_usage_totals WHERE whole_day);
+	SELECT llm_usage_totals_make_days();
+	SELECT llm_usage_horizon();
+END;
+COMMENT ON FUNCTION llm_usage_totals_close(timestamptz) IS
+	'Used by the ledger''s writer: brings llm_usage_totals up to a quarter of an hour; returns its horizon.';
+
+CREATE FUNCTION llm_usage_totals_reopen(since timestamptz)
+RETURNS timestamptz LANGUAGE sql VOLATILE STRICT
+BEGIN ATOMIC
+	DELETE FROM llm_usage_totals
+	WHERE since < (SELECT llm_usage_horizon())
+	  AND ((NOT whole_day AND bucket >= date_bin('15 minutes', since, 'epoch'))
+		   OR (whole_day AND bucket >= date_bin('1 day', since, 'epoch')));
+	SELECT llm_usage_totals_make_days();
+	SELECT llm_usage_horizon();
+END;
+COMMENT ON FUNCTION llm_usage_totals_reopen(timestamptz) IS
+	'Used by the ledger''s writer before it writes of a time that is closed: takes it and what came later out of llm_usage_totals, to be summed up again; returns their horizon.';
+
+CREATE VIEW llm_usage_sums WITH (security_barrier) AS
+	SELECT provider, model, power_level, used_byok, status,
+		   requests, attempts, fallbacks, errors, input_tokens, cached_input_tokens, cache_write_tokens,
+		   output_tokens, reasoning_tokens, total_cost, unknown_cost_requests, latency_sum_ms, latency_histogram
+	FROM llm_usage_totals
+	WHERE whole_day
+	UNION ALL
+	SELECT provider, model, power_level, used_byok, status,
+		   requests, attempts, fallbacks, errors, input_tokens, cached_input_tokens, cache_write_tokens,
+		   output_tokens, reasoning_tokens, total_cost, unknown_cost_requests, latency_sum_ms, latency_histogram
+	FROM llm_usage_rollup
+	WHERE bucket >= COALESCE((SELECT max(bucket) + interval '15 minutes' FROM llm_usage_totals WHERE NOT whole_day), '-infinity');
+COMMENT ON VIEW llm_usage_sums IS 'Used by other views: rows that sum up all that was ever used.';
+COMMENT ON COLUMN llm_usage_sums.provider IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.model IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.power_level IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.used_byok IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.status IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.requests IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.attempts IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.fallbacks IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.errors IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.input_tokens IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.cached_input_tokens IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.cache_write_tokens IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.output_tokens IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.reasoning_tokens IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.total_cost IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.unknown_cost_requests IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.latency_sum_ms IS 'As in llm_usage_totals.';
+COMMENT ON COLUMN llm_usage_sums.latency_histogram IS 'As in llm_usage_totals.';
+
 -- Users name providers as they do in llm_chat, without reading the configuration.
 CREATE VIEW llm_provider_names WITH (security_barrier) AS
 	SELECT name AS provider FROM llm_providers
 	UNION ALL
-	SELECT provider FROM llm_usage_totals WHERE whole_day;
+	SELECT provider FROM llm_usage_sums;
 COMMENT ON VIEW llm_provider_names IS 'Names that the argument provider of the usage functions may have: providers of today, and of the ledger.';
 COMMENT ON COLUMN llm_provider_names.provider IS 'The provider''s name, once or more.';
 
@@ -94,9 +194,9 @@ COMMENT ON FUNCTION llm_usage_steps(text, timestamptz, timestamptz) IS
 -- Reading the sums
 -- ----------------------------------------------------------------------------
 
--- Three ranges of an index for administrators (quarters of an hour, whole days,
--- quarters of an hour), one for others. The user is named beside the policy, which
--- by itself no index serves.
+-- For administrators quarters of an hour, whole days and quarters again of the
+-- totals, and what is not in them yet; for others one range of the rollup, where the
+-- user is named beside the policy, which by itself no index serves.
 
 CREATE FUNCTION llm_usage_cells(begins timestamptz, ends timestamptz, provider text, power_level text,
 	OUT cell_provider text, OUT model text, OUT cell_power_level text, OUT used_byok boolean, OUT status text,
@@ -111,7 +211,8 @@ BEGIN ATOMIC
 		SELECT date_bin('15 minutes', begins, 'epoch') AS begins,
 			   LEAST(ends, date_bin('1 day', begins + interval '1 day' - interval '1 microsecond', 'epoch')) AS first_day,
 			   GREATEST(date_bin('1 day', ends, 'epoch'), date_bin('1 day', begins + interval '1 day' - interval '1 microsecond', 'epoch')) AS last_day,
-			   ends AS ends
+			   ends AS ends,
+			   GREATEST(date_bin('15 minutes', begins, 'epoch'), (SELECT llm_usage_horizon())) AS open
 		OFFSET 0	-- values for the indexes, not expressions
 	) AS r,
 	LATERAL (
@@ -135,6 +236,13 @@ BEGIN ATOMIC
 		FROM llm_usage_totals t
 		WHERE (SELECT has_table_privilege('llm_providers'::regclass, 'UPDATE'))
 		  AND NOT t.whole_day AND t.bucket >= r.last_day AND t.bucket < r.ends
+		UNION ALL
+		SELECT t.provider, t.model, t.power_level, t.used_byok, t.status, t.requests, t.fallbacks, t.errors,
+		   t.input_tokens, t.cached_input_tokens, t.cache_write_tokens, t.output_tokens, t.reasoning_tokens,
+		   t.total_cost, t.unknown_cost_requests, t.latency_histogram
+		FROM llm_usage_rollup t
+		WHERE (SELECT has_table_privilege('llm_providers'::regclass, 'UPDATE'))
+		  AND t.bucket >= r.open AND t.bucket < r.ends
 		UNION ALL
 		SELECT t.provider, t.model, t.power_level, t.used_byok, t.status, t.requests, t.fallbacks, t.errors,
 		   t.input_tokens, t.cached_input_tokens, t.cache_write_tokens, t.output_tokens, t.reasoning_tokens,
@@ -628,8 +736,7 @@ CREATE VIEW llm_metrics_usage WITH (security_barrier) AS
 		   sum(output_tokens)::bigint AS output_tokens_total, sum(reasoning_tokens)::bigint AS reasoning_tokens_total,
 		   sum(total_cost)::double precision AS cost_usd_total, sum(unknown_cost_requests)::bigint AS unknown_cost_requests_total,
 		   sum(latency_sum_ms) / 1000.0::double precision AS request_duration_seconds_total
-	FROM llm_usage_totals
-	WHERE whole_day
+	FROM llm_usage_sums
 	GROUP BY provider, model, power_level, used_byok, status;
 
 CREATE VIEW llm_metrics_latency WITH (security_barrier) AS
@@ -637,8 +744,8 @@ CREATE VIEW llm_metrics_latency WITH (security_barrier) AS
 		   (SELECT COALESCE(sum(e.n), 0)::bigint FROM unnest(h.histogram) WITH ORDINALITY AS e (n, i) WHERE e.i <= b.elements) AS request_duration_seconds_bucket
 	FROM (
 		SELECT provider, model, power_level, llm_latency_histogram_sum(latency_histogram) AS histogram
-		FROM llm_usage_totals
-		WHERE whole_day AND status = 'ok'
+		FROM llm_usage_sums
+		WHERE status = 'ok'
 		GROUP BY provider, model, power_level
 	) AS h,
 	-- 16 ms to 524 s in powers of two

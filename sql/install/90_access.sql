@@ -15,7 +15,7 @@ WITH lists (access, privileges, names) AS (VALUES
 		'llm_usage_summary', 'llm_usage_by_provider', 'llm_usage_by_model', 'llm_usage_by_power_level',
 		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export', 'llm_usage_quota', 'llm_latency_percentile',
 		-- what these call, as their callers
-		'llm_reject', 'llm_usage_range', 'llm_usage_steps', 'llm_usage_cells', 'llm_usage_grouped', 'llm_usage_csv',
+		'llm_reject', 'llm_usage_horizon', 'llm_usage_range', 'llm_usage_steps', 'llm_usage_cells', 'llm_usage_grouped', 'llm_usage_csv',
 		'llm_latency_histogram_sum']),
 	-- of the ledger their own rows: see its policies
 	('user', 'SELECT', ARRAY['llm_keys', 'llm_power_levels', 'llm_provider_names', 'llm_usage_logs', 'llm_usage_rollup',
@@ -30,7 +30,7 @@ WITH lists (access, privileges, names) AS (VALUES
 		'llm_route', 'llm_estimate_cost', 'llm_count_tokens',
 		'llm_usage_summary', 'llm_usage_by_provider', 'llm_usage_by_model', 'llm_usage_by_power_level',
 		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export', 'llm_usage_by_user', 'llm_usage_quota', 'llm_recommend',
-		'llm_usage_range', 'llm_usage_steps', 'llm_usage_cells', 'llm_usage_grouped', 'llm_usage_csv',
+		'llm_usage_horizon', 'llm_usage_range', 'llm_usage_steps', 'llm_usage_cells', 'llm_usage_grouped', 'llm_usage_csv',
 		'llm_latency_histogram_sum', 'llm_latency_percentile']),
 	('administrator', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
 		'llm_providers', 'llm_models', 'llm_routing_rules', 'llm_tiers', 'llm_users', 'llm_budgets']),

@@ -3,7 +3,7 @@
  *		The SQL of the ledger writer.
  *
  * A batch is one statement: it inserts the rows and adds what it inserted to
- * the rollup and to the totals.  The records reach it as a named tuplestore (as a trigger's
+ * the rollup.  The records reach it as a named tuplestore (as a trigger's
  * transition table does), so there are no arrays to build and take apart;
  * records of a spill file come through jsonb_populate_recordset and are
  * otherwise treated alike.  Those may have been written before, and are then
@@ -35,14 +35,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "workers/ledger_partitions.h"
+#include "workers/usage_totals.h"
 
 #define BATCH_RELATION "batch"
 #define TRIM_BATCH	   1000 /* audit entries deleted at once: some 10 ms */
 
-/* Keys, in the order in which rows are locked: always the same. */
-#define KEY_REST   "provider, model, power_level, used_byok, status"
-#define ROLLUP_KEY "bucket, user_id, " KEY_REST
-#define TOTALS_KEY "whole_day, bucket, " KEY_REST
+/* A key of the rollup, in the order in which rows are locked: always the same. */
+#define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status"
 
 /* Counters of the rollup, and what one row adds to them. */
 static const char *const rollup_sums[][2] = {
@@ -94,70 +93,39 @@ append_insert(StringInfo sql, const char *source, const char *on_conflict)
 }
 
 /*
- * What the rows add to the rollup, by its key.  A single row is taken as it is:
- * setting up an aggregation takes longer than all the rest of the statement.
+ * A single row is added as it is: setting up an aggregation takes longer than
+ * all the rest of the statement.
  */
 static void
-append_additions(StringInfo sql, const char *rows, bool single)
+append_rollup(StringInfo sql, const char *rows, bool single)
 {
-	appendStringInfoString(sql, "SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id,"
-								" " KEY_REST);
+	StringInfoData names;
+	StringInfoData sums;
+	StringInfoData additions;
+
+	initStringInfo(&names);
+	initStringInfo(&sums);
+	initStringInfo(&additions);
 	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
-		appendStringInfo(sql, single ? ", %s AS %s" : ", sum(%s) AS %s", rollup_sums[i][1],
-						 rollup_sums[i][0]);
-	appendStringInfo(sql, ", coalesce(%s(%s), '{}') AS latency_histogram FROM %s%s",
+	{
+		const char *name = rollup_sums[i][0];
+
+		appendStringInfo(&names, ", %s", name);
+		appendStringInfo(&sums, single ? ", %s" : ", sum(%s)", rollup_sums[i][1]);
+		appendStringInfo(&additions, "%s = r.%s + excluded.%s, ", name, name, name);
+	}
+	appendStringInfo(sql,
+					 "INSERT INTO %s AS r (" ROLLUP_KEY "%s, latency_histogram)"
+					 " SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id, provider,"
+					 " model, power_level, used_byok, status%s, coalesce(%s(%s), '{}') FROM %s%s"
+					 " ON CONFLICT (" ROLLUP_KEY ") DO UPDATE SET %s"
+					 " latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
+					 extension_table("llm_usage_rollup"), names.data, sums.data,
 					 extension_table("llm_latency_histogram"),
 					 single ? "CASE WHEN is_final THEN ARRAY[response_time_ms] END"
 							: "array_agg(response_time_ms) FILTER (WHERE is_final)",
-					 rows, single ? "" : " GROUP BY " ROLLUP_KEY);
-}
-
-/* INSERT INTO table (key, the counters), up to the SELECT. */
-static void
-append_target(StringInfo sql, const char *table, const char *key)
-{
-	appendStringInfo(sql, "INSERT INTO %s AS r (%s", extension_table(table), key);
-	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
-		appendStringInfo(sql, ", %s", rollup_sums[i][0]);
-	appendStringInfoString(sql, ", latency_histogram) ");
-}
-
-/* Where the row is there already, the counters are added to its own. */
-static void
-append_addition(StringInfo sql, const char *key)
-{
-	appendStringInfo(sql, " ON CONFLICT (%s) DO UPDATE SET ", key);
-	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
-		appendStringInfo(sql, "%1$s = r.%1$s + excluded.%1$s, ", rollup_sums[i][0]);
-	appendStringInfo(sql, "latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
-					 extension_table("llm_latency_histogram_add"));
-}
-
-/* The additions once more, by quarter of an hour and by day, whoever the user is. */
-static void
-append_totals(StringInfo sql, const char *additions, bool single)
-{
-	append_target(sql, "llm_usage_totals", TOTALS_KEY);
-	appendStringInfoString(sql, "SELECT whole_day, CASE WHEN whole_day"
-								" THEN date_bin('1 day', a.bucket, 'epoch') ELSE a.bucket END, " KEY_REST);
-	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
-		appendStringInfo(sql, single ? ", %s" : ", sum(%s)", rollup_sums[i][0]);
-	appendStringInfo(sql, ", %s(latency_histogram) FROM %s AS a, (VALUES (false), (true)) AS g (whole_day)",
-					 single ? "" : extension_table("llm_latency_histogram_sum"), additions);
-	if (!single)
-		appendStringInfoString(sql, " GROUP BY whole_day, 2, " KEY_REST " ORDER BY whole_day, 2, " KEY_REST);
-	append_addition(sql, TOTALS_KEY);
-}
-
-static void
-append_rollup(StringInfo sql, const char *additions, bool single)
-{
-	append_target(sql, "llm_usage_rollup", ROLLUP_KEY);
-	appendStringInfoString(sql, "SELECT " ROLLUP_KEY);
-	for (int i = 0; i < (int) lengthof(rollup_sums); i++)
-		appendStringInfo(sql, ", %s", rollup_sums[i][0]);
-	appendStringInfo(sql, ", latency_histogram FROM %s%s", additions, single ? "" : " ORDER BY " ROLLUP_KEY);
-	append_addition(sql, ROLLUP_KEY);
+					 rows, single ? "" : " GROUP BY " ROLLUP_KEY " ORDER BY " ROLLUP_KEY,
+					 additions.data, extension_table("llm_latency_histogram_add"));
 }
 
 static SPIPlanPtr
@@ -169,12 +137,8 @@ prepare(const char *source, const char *on_conflict, bool single, int nargs, Oid
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH written AS (");
 	append_insert(&sql, source, on_conflict);
-	appendStringInfoString(&sql, "), added AS (");
-	append_additions(&sql, "written", single);
-	appendStringInfoString(&sql, "), totals AS (");
-	append_totals(&sql, "added", single);
 	appendStringInfoString(&sql, ") ");
-	append_rollup(&sql, "added", single);
+	append_rollup(&sql, "written", single);
 	plan = SPI_prepare(sql.data, nargs, types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare the ledger's insert: %s",
@@ -193,6 +157,18 @@ forget_plans(void)
 			SPI_freeplan(*plans[i]);
 		*plans[i] = NULL;
 	}
+}
+
+/* The records' months have to have partitions, and be open in the totals. */
+static void
+make_way(const TimestampTz *times, int n)
+{
+	TimestampTz first = times[0];
+
+	for (int i = 1; i < n; i++)
+		first = Min(first, times[i]);
+	partitions_ensure(times, n);
+	totals_reopen(first);
 }
 
 /* ------------------------------------------------------------------------
@@ -246,7 +222,7 @@ write_ring(const LedgerBatch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 		times[i] = ledger_record(batch->blocks[i])->started_at;
-	partitions_ensure(times, batch->n);
+	make_way(times, batch->n);
 	if (batch_tupdesc == NULL)
 		make_tupdesc();
 	register_batch(batch);
@@ -274,7 +250,7 @@ lines_array(const LedgerBatch *batch)
 }
 
 static void
-ensure_partitions_of_lines(Datum json)
+make_way_for_lines(Datum json)
 {
 	Oid			 types[] = { TEXTOID };
 	TimestampTz *times;
@@ -292,7 +268,7 @@ ensure_partitions_of_lines(Datum json)
 		times[n] = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
 													 1, &isnull));
 	}
-	partitions_ensure(times, n);
+	make_way(times, n);
 }
 
 static void
@@ -301,7 +277,7 @@ write_lines(const LedgerBatch *batch)
 	Oid	  types[] = { TEXTOID };
 	Datum json = CStringGetTextDatum(lines_array(batch));
 
-	ensure_partitions_of_lines(json);
+	make_way_for_lines(json);
 	if (lines_plan == NULL)
 		lines_plan = prepare(psprintf("jsonb_populate_recordset(NULL::%s, $1::jsonb)",
 									  extension_table("llm_usage_logs")),
@@ -422,6 +398,7 @@ give_up(MemoryContext context, char **reason)
 	AbortCurrentTransaction();
 	MemoryContextSwitchTo(context);
 	forget_plans();
+	totals_forget();
 
 	*reason = psprintf("%s: %s%s%s", unpack_sql_state(error->sqlerrcode), error->message,
 					   error->detail ? "; " : "", error->detail ? error->detail : "");
@@ -525,6 +502,20 @@ batch_note_key_use(const int64 *key_ids, int n, char **reason)
 	UsedKeys keys = { key_ids, n };
 
 	return run(key_use_work, NULL, &keys, reason);
+}
+
+static BatchResult
+close_totals_work(const LedgerBatch *batch, const void *argument)
+{
+	totals_close();
+	return BATCH_COMMITTED;
+}
+
+BatchResult
+batch_close_totals(char **reason)
+{
+	*reason = NULL;
+	return totals_are_due() ? run(close_totals_work, NULL, NULL, reason) : BATCH_REJECTED;
 }
 
 static BatchResult

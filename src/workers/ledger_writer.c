@@ -384,6 +384,16 @@ maintain(Maintenance *maintenance)
 	return result;
 }
 
+static void
+close_totals(void)
+{
+	char *reason;
+
+	(void) batch_close_totals(&reason);
+	if (reason != NULL)
+		ereport(LOG, (errmsg("llm_router: could not sum up the usage: %s", reason)));
+}
+
 /*
  * Some of the old entries; the turns go on while there are more, so that calls
  * are written in between.
@@ -408,7 +418,10 @@ run_turn(void)
 	if (spill.pending)
 		finish_spill(MyDatabaseId);
 	if (calls == TURN_WROTE)
+	{
 		(void) maintain(&maintain_partitions);
+		close_totals();
+	}
 	if (others != TURN_RETRY && trim() == TURN_WROTE)
 		others = TURN_WROTE;
 	MemoryContextSwitchTo(previous);

@@ -131,6 +131,7 @@ my @statements = (
 	(map { "SELECT router.llm_usage_export('$_'); SELECT line FROM router.llm_usage_export('$_') AS line" } qw(csv json)),
 	q(SELECT router.llm_usage_range('week', NULL, NULL, NULL, NULL), router.llm_usage_steps('week', '2026-01-01', '2026-01-02'), router.llm_usage_csv(NULL)),
 	q(SELECT router.llm_usage_cells('2026-01-01', '2026-02-01', NULL, NULL), router.llm_usage_grouped('total', '2026-01-01', '2026-02-01', NULL, NULL)),
+	q(SELECT router.llm_usage_totals_close('2026-01-01'), router.llm_usage_totals_make_days(), router.llm_usage_totals_reopen('2026-01-01'), router.llm_usage_horizon()),
 	q(SELECT router.llm_usage_quota(), router.llm_usage_budgets('ann', 'gold')),
 	q(SELECT router.llm_recommend()), q(TABLE router.llm_provider_names),
 	q(TABLE router.llm_metrics_usage; TABLE router.llm_metrics_latency; TABLE router.llm_metrics_providers),

@@ -32,7 +32,38 @@ is(sql(q(SET ROLE ann; SELECT count(DISTINCT user_id), count(*) FROM llm_usage_r
 sql('SET llm_router.ledger_wait = off; '
 	  . "SELECT ledger_test_call('user' || i % 50, 0, '{\"i\": \"a,b\"}', now() - i * interval '10 minutes') FROM generate_series(1, 20000) AS i");
 LedgerTest::wait_until_settled($node);
+LedgerTest::rollup_is_sum_of_log($node, 'postgres', 'before the totals are made, the rollup is the sum of the log');
+my $measures = q(SELECT string_agg(m::text, ' ') FROM (SELECT calls, cost_usd, errors, p50_ms, p95_ms FROM llm_usage_over_time('year', since => now() - interval '200 days')) AS m);
+my $before = sql($measures);
+
+# A writer closes the quarters that are over when it starts, and goes on as they end.
+sub replace_writer
+{
+	my $pid = LedgerTest::writer_pid($node);
+	sql("SELECT pg_terminate_backend($pid)");
+	LlmRouterTest::wait_for_sql($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", 0);
+	sql(LedgerTest::call('closer'));
+	LlmRouterTest::wait_for_sql($node, q(SELECT llm_usage_horizon() > now() - interval '1 hour'));
+	LedgerTest::wait_until_settled($node);
+	return;
+}
+replace_writer();
+sql(q(DELETE FROM llm_usage_logs WHERE user_id = 'closer'; DELETE FROM llm_usage_rollup WHERE user_id = 'closer'));
 LedgerTest::rollup_is_sum_of_log($node, 'postgres', 'the rollup is the sum of the log');
+is(sql($measures), $before, 'the totals say what the rollup said');
+cmp_ok(sql('SELECT count(*) FROM llm_usage_totals WHERE whole_day'), '>', 130, '... by day');
+
+# What comes late reopens them.
+sql(LedgerTest::call('late', at => sql(q(SELECT now() - interval '50 days'))));
+LedgerTest::wait_until_settled($node);
+is(sql(q(SELECT llm_usage_horizon() <= date_bin('15 minutes', now() - interval '50 days', 'epoch'))), 't', 'a late record moves the horizon back');
+LedgerTest::rollup_is_sum_of_log($node, 'postgres', 'the totals are right then');
+my $late = sql($measures);
+replace_writer();
+sql(q(DELETE FROM llm_usage_logs WHERE user_id IN ('closer', 'late'); DELETE FROM llm_usage_rollup WHERE user_id = 'closer'));
+is(sql($measures), $late, '... and when they are closed again');
+is(sql(q(SELECT sum(calls) FROM llm_usage_over_time('year', since => now() - interval '200 days'))), 20006, '... with the late one');
+sql(q(DELETE FROM llm_usage_rollup WHERE user_id = 'late'; TRUNCATE llm_usage_totals));
 is(sql(q(SELECT count(*) FROM llm_usage_logs)), 20005, 'a ledger of five months');
 sql('VACUUM ANALYZE');
 foreach my $zone ('UTC', 'Asia/Kolkata', 'America/St_Johns')

@@ -86,7 +86,8 @@ sub wait_until_settled
 	return;
 }
 
-# Checks that the rollup is the sum of the log, and the totals that of the rollup.
+# Checks that the rollup is the sum of the log, and the totals that of the rollup
+# up to their horizon.
 sub rollup_is_sum_of_log
 {
 	my ($node, $database, $what) = @_;
@@ -108,7 +109,8 @@ SQL
 SELECT count(*) FROM (
 	SELECT whole_day, CASE WHEN whole_day THEN date_bin('1 day', bucket, 'epoch') ELSE bucket END AS bucket, provider, model, power_level, used_byok, status,
 		ROW($counters, llm_latency_histogram_sum(latency_histogram)) AS counters
-	FROM llm_usage_rollup, (VALUES (false), (true)) AS grain (whole_day) GROUP BY 1, 2, 3, 4, 5, 6, 7) r
+	FROM llm_usage_rollup, (VALUES (false), (true)) AS grain (whole_day)
+	WHERE bucket < llm_usage_horizon() GROUP BY 1, 2, 3, 4, 5, 6, 7) r
 FULL JOIN (
 	SELECT whole_day, bucket, provider, model, power_level, used_byok, status,
 		ROW($counters, llm_latency_histogram_sum(latency_histogram)) AS counters
