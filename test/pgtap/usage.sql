@@ -3,7 +3,7 @@
 -- what they read is tested with it, in test/t/580_usage.pl.
 
 BEGIN;
-SELECT plan(81);
+SELECT plan(84);
 SET TimeZone = 'UTC';
 
 -- What the functions return
@@ -296,6 +296,9 @@ SELECT results_eq($$ SELECT status, requests_total, cost_usd_total, request_dura
 SELECT results_eq($$ SELECT le, request_duration_seconds_bucket FROM llm_metrics_latency WHERE model = 'shaky' AND le IN ('0.016', '0.064', '0.128', '524.288', '+Inf') ORDER BY 2, le COLLATE "C" $$,
 	$$ VALUES ('0.016', 0::bigint), ('0.064', 0), ('+Inf', 98), ('0.128', 98), ('524.288', 98) $$, 'a histogram of answers, added up from below');
 SELECT results_eq($$ SELECT up, enabled FROM llm_metrics_providers WHERE provider = 'sim' $$, $$ VALUES (NULL::integer, 1) $$, 'gauges of providers');
+SELECT columns_are('llm_metrics_usage', '{provider,model,power_level,used_byok,status,requests_total,fallbacks_total,input_tokens_total,cached_input_tokens_total,cache_write_tokens_total,output_tokens_total,reasoning_tokens_total,cost_usd_total,unknown_cost_requests_total,request_duration_seconds_total}');
+SELECT columns_are('llm_metrics_latency', '{provider,model,power_level,le,request_duration_seconds_bucket}');
+SELECT columns_are('llm_metrics_providers', '{provider,health_status,up,enabled,check_duration_seconds,uptime_ratio,last_success_timestamp_seconds}');
 CREATE ROLE exporter;
 GRANT SELECT ON llm_metrics_usage, llm_metrics_latency, llm_metrics_providers TO exporter;
 SET ROLE exporter;
