@@ -54,15 +54,20 @@ BEGIN
 			WHEN member = 'tool_call_id_length' AND value::text !~ '^([4-9]|[1-5][0-9]|6[0-4])$'
 				THEN 'a whole number from 4 to 64'
 			-- A header name is a token (RFC 9110, section 5.6.2). Values are held to
-			-- printable ASCII. Those that carry keys or frame the request are the router's.
+			-- printable ASCII. Those that carry keys or frame the request are the router's;
+			-- those by which a proxy chooses whom it asks, and as whom, would have keys
+			-- sent elsewhere than base_url says.
 			WHEN member = 'headers' AND (jsonb_typeof(value) <> 'object'
 				OR EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(value) WHEN 'object' THEN value ELSE '{}' END) AS h (name, content)
 						   WHERE h.name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$'
-							  OR lower(h.name) IN ('authorization', 'proxy-authorization', 'x-api-key', 'x-goog-api-key', 'api-key',
-												   'cookie', 'host', 'connection', 'content-length', 'content-type', 'transfer-encoding')
+							  OR lower(h.name) ~ ('^(authorization|proxy-.*|x-api-key|x-goog-api-key|api-key|cookie'
+								'|accept|accept-encoding|connection|content-.*|expect|keep-alive|range|te|trailer|transfer-encoding|upgrade'
+								'|host|x-host|forwarded|x-forwarded(-.*)?|x-original-.*|x-rewrite-url|via'
+								'|x-http-method|x-http-method-override|x-method-override'
+								'|x-(real|client|remote|cluster-client)-(ip|addr)|(true-)?client-ip|cf-connecting-ip)$')
 							  OR jsonb_typeof(h.content) <> 'string'
 							  OR h.content #>> '{}' !~ '^[ -~]+$'))
-				THEN 'an object of header names and their values, without those for keys and framing'
+				THEN 'an object of header names and their values, without those for keys, framing and routing'
 			-- Characters that need no encoding in a URL (RFC 3986, section 2.3).
 			WHEN member = 'query' AND (jsonb_typeof(value) <> 'object'
 				OR EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(value) WHEN 'object' THEN value ELSE '{}' END) AS p (name, content)
@@ -106,6 +111,7 @@ CREATE TABLE llm_providers (
 	name				text NOT NULL UNIQUE,
 	display_name		text NOT NULL,
 	base_url			text NOT NULL,
+	confirmed_base_url	text,
 	check_path			text,
 	api_format			text NOT NULL DEFAULT 'openai',
 	auth_type			text NOT NULL DEFAULT 'bearer',
@@ -155,6 +161,8 @@ COMMENT ON COLUMN llm_providers.id IS 'Number of the provider, kept in the ledge
 COMMENT ON COLUMN llm_providers.name IS 'Short name used everywhere, such as openai: lower-case letters, digits, hyphens, underscores.';
 COMMENT ON COLUMN llm_providers.display_name IS 'Name for people.';
 COMMENT ON COLUMN llm_providers.base_url IS 'What the vendor''s own SDK takes as base URL, without a trailing slash.';
+COMMENT ON COLUMN llm_providers.confirmed_base_url IS
+	'The base_url that the extension''s owner last set or confirmed; users can store keys only while base_url is the same. Administrators cannot change it.';
 COMMENT ON COLUMN llm_providers.check_path IS
 	'The cheap authenticated request that proves a key: a path below base_url, or an https URL at its host or parent domain. NULL: keys are not checked.';
 COMMENT ON COLUMN llm_providers.api_format IS 'Wire format: openai, anthropic, google, cohere or replicate.';
@@ -178,6 +186,37 @@ COMMENT ON COLUMN llm_providers.last_success_at IS 'When a check or a request la
 COMMENT ON COLUMN llm_providers.created_at IS 'When the row was made.';
 COMMENT ON COLUMN llm_providers.updated_at IS 'When an operator last changed the row; the results of checks do not count.';
 COMMENT ON COLUMN llm_providers.installation IS 'Orders a restore: llm_install is loaded first.';
+
+-- Whoever may edit providers decides where the platform's keys go. Where users'
+-- keys go is for the owner to decide, and for who has the owner's privileges: an
+-- address of theirs is confirmed by being set, anybody else's by
+-- llm_provider_confirm_keys. A provider that others rename is another provider.
+-- A restore brings what was confirmed.
+CREATE FUNCTION llm_provider_address()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	restoring	boolean;
+BEGIN
+	IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+		NEW.confirmed_base_url := CASE WHEN NEW.name = OLD.name THEN OLD.confirmed_base_url END;
+	ELSIF NEW.base_url IS DISTINCT FROM OLD.base_url THEN
+		EXECUTE format('SELECT %I.llm_restore_session(false)', TG_TABLE_SCHEMA) INTO restoring;
+		IF NOT restoring THEN
+			NEW.confirmed_base_url := NEW.base_url;
+		END IF;
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION llm_provider_address() IS
+	'Trigger function of llm_providers: keeps confirmed_base_url, which only the owner can move.';
+
+CREATE TRIGGER llm_providers_address
+	BEFORE INSERT OR UPDATE OF name, base_url, confirmed_base_url ON llm_providers
+	FOR EACH ROW EXECUTE FUNCTION llm_provider_address();
 
 CREATE TRIGGER llm_providers_touch
 	BEFORE UPDATE OF name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers

@@ -68,7 +68,7 @@ BEGIN ATOMIC
 				   FILTER (WHERE v.value IS DISTINCT FROM before -> v.name) AS changes,
 			   jsonb_object_agg(v.name, llm_audit_shown(v.name, v.value)) FILTER (WHERE v.value <> 'null') AS row_values
 		FROM jsonb_each(COALESCE(after, before)) AS v (name, value)
-		WHERE v.name <> ALL ('{created_at,updated_at,installation,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
+		WHERE v.name <> ALL ('{created_at,updated_at,installation,confirmed_base_url,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
 	) AS c
 	WHERE operation <> 'UPDATE' OR c.changes IS NOT NULL;
 END;
@@ -170,9 +170,9 @@ ALTER TABLE llm_audit_logs ENABLE ALWAYS TRIGGER llm_audit_logs_guard;
 -- over a restart may be loaded twice, so an entry that is there, to the
 -- microsecond, is passed over with all that follows from it.
 --
--- A note about a refused key has the key's id and the end of its token, which
--- tells it from the token that may have replaced it. A check after the refusal
--- knows better than the refusal.
+-- A note about a refused key has the key's id and version, which tells it from the
+-- key that may have replaced it. (Its token does not: the same key may have been
+-- encrypted again.) A check after the refusal knows better than the refusal.
 --
 -- Calls wait for the writer, so it does not wait long for a lock.
 CREATE FUNCTION llm_note_write(note jsonb)
@@ -196,14 +196,13 @@ BEGIN ATOMIC
 		-- A key whose user holds its row is not marked: the next call does. Waiting
 		-- would let one user hold up everybody's entries.
 		WHERE k.id = (SELECT f.id FROM user_api_keys f WHERE f.id = (note ->> 'key_id')::bigint FOR NO KEY UPDATE SKIP LOCKED)
-		  AND right(k.encrypted_api_key, length(note ->> 'token_end')) = note ->> 'token_end'
+		  AND k.version = (note ->> 'key_version')::integer
 		  AND (k.checked_at <= w.created_at) IS NOT FALSE
-		RETURNING k.id, k.provider_id, k.user_id
+		RETURNING k.id
 	)
-	SELECT pg_notify('llm_router',
-		jsonb_build_object('event', 'key_refused', 'key_id', m.id, 'provider', p.name, 'user_id', m.user_id)::text)
-	FROM marked m
-	JOIN llm_providers p ON p.id = m.provider_id;
+	-- Everybody may listen, so this names nobody.
+	SELECT pg_notify('llm_router', jsonb_build_object('event', 'key_refused', 'key_id', m.id)::text)
+	FROM marked m;
 END;
 COMMENT ON FUNCTION llm_note_write(jsonb) IS
 	'Used by the ledger''s writer: one entry of llm_audit_logs; for a refused key also marks the key and notifies the channel llm_router.';

@@ -314,7 +314,7 @@ call_give_up(Call *call)
 
 /*
  * The provider refused the user's key: it is not used again until the provider
- * accepts it.  403 may mean only that it may not do this.
+ * accepts it.
  */
 static void
 mark_refused_key(const Call *call)
@@ -323,17 +323,17 @@ mark_refused_key(const Call *call)
 	const UserKey	*key = entry->user_key;
 	char			*refusal;
 
-	if (key == NULL || call->reply.outcome != OUTCOME_BAD_KEY || call->http_status == 403)
+	if (key == NULL || call->reply.outcome != OUTCOME_BAD_KEY)
 		return;
 	refusal = psprintf("HTTP status %d%s%s", call->http_status, call->reply.message ? ": " : "",
 					   call->reply.message ? call->reply.message : "");
-	audit_note_key_refused(key->id, key->token,
+	audit_note_key_refused(key->id, key->version,
 						   &(AuditEntry){
 							   .actor = call->role_name,
 							   .user_id = call->user_id,
 							   .action = "byok.key.refused",
 							   .object = entry->model->provider->name,
-							   .detail = audit_refusal_detail(key->id, NULL, refusal),
+							   .detail = audit_key_detail(key->id, NULL, refusal),
 						   });
 }
 
@@ -408,11 +408,7 @@ step_admission(Call *call)
 	}
 	else if (now_ms() >= call->wait_until_ms)
 	{
-		error_set(&call->error, ERRCODE_LLM_RATE_LIMIT,
-				  "%d calls are running, which is llm_router.max_concurrency",
-				  admission_limit());
-		error_hint(&call->error, "Try again, or raise llm_router.max_concurrency or "
-								 "llm_router.concurrency_timeout.");
+		(void) admission_refused(&call->error);
 		call->state = CALL_DONE;
 	}
 }

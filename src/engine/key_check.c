@@ -7,6 +7,7 @@
 #include "base/settings.h"
 #include "net/http.h"
 #include "providers/redact.h"
+#include "state/admission.h"
 #include "utils/timestamp.h"
 
 #define CHECK_TIMEOUT_MS		 15000
@@ -17,6 +18,12 @@ struct KeyProbe
 	HttpTransfer *transfer; /* NULL: there is nothing to ask */
 	TimestampTz	  started;
 };
+
+bool
+key_check_possible(const CatalogProvider *provider)
+{
+	return provider->format != NULL && provider->endpoint.check_path != NULL;
+}
 
 KeyProbe *
 key_check_start(const CatalogProvider *provider, const char *api_key)
@@ -31,7 +38,7 @@ key_check_start(const CatalogProvider *provider, const char *api_key)
 	KeyProbe   *probe = palloc0(sizeof(KeyProbe));
 
 	probe->started = GetCurrentTimestamp();
-	if (provider->format == NULL || provider->endpoint.check_path == NULL)
+	if (!key_check_possible(provider))
 		return probe;
 	provider->format->build_check(&provider->endpoint, &wire);
 	wire_request_authorize(&wire, provider->endpoint.auth_type, api_key);
@@ -58,6 +65,22 @@ refusal_text(const WireResponse *response, const ProviderReply *reply, const cha
 	return psprintf("%s: %s", text, reply->message);
 }
 
+static KeyVerdict
+verdict_of(Outcome outcome)
+{
+	switch (outcome)
+	{
+		case OUTCOME_OK:
+			return KEY_ACCEPTED;
+		case OUTCOME_BAD_KEY:
+			return KEY_REFUSED;
+		case OUTCOME_NOT_PERMITTED:
+			return KEY_NOT_PERMITTED;
+		default:
+			return KEY_UNKNOWN;
+	}
+}
+
 /* What an answer says of the key. */
 static void
 read_answer(const WireResponse *response, const char *api_key, KeyCheck *check)
@@ -66,13 +89,9 @@ read_answer(const WireResponse *response, const char *api_key, KeyCheck *check)
 
 	provider_read_check(response, &reply);
 	check->http_status = response->status;
-	if (reply.outcome == OUTCOME_OK)
-		check->verdict = KEY_ACCEPTED;
-	else
-	{
-		check->verdict = reply.outcome == OUTCOME_BAD_KEY ? KEY_REFUSED : KEY_UNKNOWN;
+	check->verdict = verdict_of(reply.outcome);
+	if (check->verdict != KEY_ACCEPTED)
 		check->message = refusal_text(response, &reply, api_key);
-	}
 }
 
 void
@@ -94,12 +113,50 @@ key_check_finish(KeyProbe *probe, const char *api_key, KeyCheck *check)
 	pfree(probe);
 }
 
+/* One of llm_router.max_concurrency places: who waits for an answer has a connection. */
+static void
+take_place(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), setting_concurrency_timeout);
+	LlmError	error = { 0 };
+
+	PG_TRY();
+	{
+		while (!admission_enter())
+		{
+			TimestampTz now = GetCurrentTimestamp();
+
+			if (now >= until)
+			{
+				(void) admission_refused(&error);
+				error_throw(&error);
+			}
+			http_wait((int) TimestampDifferenceMilliseconds(now, until));
+		}
+	}
+	PG_CATCH();
+	{
+		admission_withdraw();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 void
 key_check(const CatalogProvider *provider, const char *api_key, KeyCheck *check)
 {
-	KeyProbe *probe = key_check_start(provider, api_key);
+	take_place();
+	PG_TRY();
+	{
+		KeyProbe *probe = key_check_start(provider, api_key);
 
-	while (!key_check_done(probe))
-		http_wait(CHECK_TIMEOUT_MS);
-	key_check_finish(probe, api_key, check);
+		while (!key_check_done(probe))
+			http_wait(CHECK_TIMEOUT_MS);
+		key_check_finish(probe, api_key, check);
+	}
+	PG_FINALLY();
+	{
+		admission_leave();
+	}
+	PG_END_TRY();
 }

@@ -11,7 +11,8 @@ typedef enum KeyVerdict
 {
 	KEY_ACCEPTED,
 	KEY_REFUSED,
-	KEY_UNKNOWN /* no check, no answer, or one that says neither */
+	KEY_NOT_PERMITTED, /* known, but not for this; it may be good for calls */
+	KEY_UNKNOWN		   /* no check, no answer, or one that says neither */
 } KeyVerdict;
 
 typedef struct KeyCheck
@@ -23,10 +24,14 @@ typedef struct KeyCheck
 						 * key; palloc'd */
 } KeyCheck;
 
+/* Whether the provider has a request that checks keys. */
+extern bool key_check_possible(const CatalogProvider *provider);
+
 /*
  * Send the provider's cheap authenticated request, once, and wait for the
  * answer; the timeouts of calls apply, and CHECK_TIMEOUT_MS as a whole.
- * Throws for interrupts only.
+ * Takes one of llm_router.max_concurrency places.  Throws LR004 when none becomes
+ * free, else for interrupts only.
  */
 extern void key_check(const CatalogProvider *provider, const char *api_key,
 					  KeyCheck *check);

@@ -17,6 +17,7 @@ typedef struct UserKey
 {
 	int64		id;
 	int32		provider_id;
+	int32		version;  /* another one is another key */
 	const char *token;	  /* sealed for the user and the provider's origin */
 	const char *base_url; /* for which it was stored: used while the provider's is the same */
 } UserKey;
@@ -69,6 +70,7 @@ typedef struct PlanEntry
 	bool				used_byok;
 	const UserKey	   *user_key; /* with used_byok; else NULL */
 	bool				eligible;
+	bool				passed_over; /* its key was refused in this call: see retry_decide */
 
 	/*
 	 * Upper bound of the cost: the estimated prompt at the dearest price that

@@ -96,6 +96,7 @@ read_rows(UserRecord *user)
 			.provider_id = (int32) row_int64(i, 5),
 			.token = token,
 			.base_url = row_string(i, 7),
+			.version = (int32) row_int64(i, 8),
 		};
 	}
 }
@@ -120,7 +121,7 @@ read_user(const char *user_id, MemoryContext context, UserRecord *user)
 		elog(ERROR, "SPI_connect failed");
 	owner_enter(&guard);
 	query = psprintf("SELECT u.subscription_tier, u.default_power_level::text, u.byok,"
-					 " k.id, k.provider_id::bigint, k.encrypted_api_key, k.base_url"
+					 " k.id, k.provider_id::bigint, k.encrypted_api_key, k.base_url, k.version::bigint"
 					 " FROM (SELECT 1) AS one LEFT JOIN %s AS u ON u.user_id = $1"
 					 " LEFT JOIN (SELECT DISTINCT ON (k.provider_id) k.*"
 					 " FROM %s AS k JOIN %s AS p ON p.id = k.provider_id AND p.base_url = k.base_url"

@@ -22,7 +22,9 @@ JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.o
 LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
 LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
 LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
-WHERE e.extname = 'llm_router';
+WHERE e.extname = 'llm_router'
+  -- From PostgreSQL 18 on the types of rows and arrays are members, too. They go with their tables and elements.
+  AND (t.oid IS NULL OR (t.typrelid = 0 AND t.typelem = 0));
 
 CREATE TEMP VIEW privileges AS
 SELECT m.object, r.kind, string_agg(x.privilege_type, ' ' ORDER BY x.privilege_type) AS privileges
@@ -98,6 +100,7 @@ $$, 'policies let rows be read, and none be written');
 CREATE TEMP TABLE expected (object text, "user" text, administrator text);
 INSERT INTO expected VALUES
 	('llm_access_change', NULL, NULL),
+	('llm_access_kinds', NULL, NULL),
 	('llm_access_privileges', NULL, NULL),
 	('llm_ask', 'EXECUTE', NULL),
 	('llm_audit_change', NULL, NULL),
@@ -148,6 +151,7 @@ INSERT INTO expected VALUES
 	('llm_power_level', NULL, NULL),
 	('llm_power_levels', 'SELECT', 'SELECT'),
 	('llm_provider_add', NULL, 'EXECUTE'),
+	('llm_provider_address', NULL, NULL),
 	('llm_provider_confirm_keys', NULL, NULL),
 	('llm_provider_health_checks', NULL, 'SELECT'),
 	('llm_provider_health_checks_id_seq', NULL, NULL),
