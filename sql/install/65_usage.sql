@@ -50,7 +50,9 @@ END;
 COMMENT ON FUNCTION llm_usage_totals_make_days() IS
 	'Used by llm_usage_totals_close and llm_usage_totals_reopen: makes the days after the last day that is there.';
 
--- The last day is made anew, since quarters of it may have come.
+-- Some ten thousand rows of the rollup at once, or a quarter of an hour, so that
+-- calls do not wait long for the writer. The last day is made anew, since quarters of
+-- it may have come.
 CREATE FUNCTION llm_usage_totals_close(until timestamptz)
 RETURNS timestamptz LANGUAGE sql VOLATILE STRICT
 BEGIN ATOMIC
@@ -62,7 +64,12 @@ BEGIN ATOMIC
 		   sum(cache_write_tokens), sum(output_tokens), sum(reasoning_tokens), sum(total_cost),
 		   sum(unknown_cost_requests), sum(latency_sum_ms), llm_latency_histogram_sum(latency_histogram)
 	FROM llm_usage_rollup
-	WHERE bucket >= (SELECT llm_usage_horizon()) AND bucket < until
+	WHERE bucket >= (SELECT llm_usage_horizon())
+	  AND bucket < LEAST(until, (
+		SELECT GREATEST(r.bucket, (SELECT min(bucket) FROM llm_usage_rollup WHERE bucket >= (SELECT llm_usage_horizon())) + interval '15 minutes')
+		FROM llm_usage_rollup r
+		WHERE r.bucket >= (SELECT llm_usage_horizon())
+		ORDER BY r.bucket OFFSET 10000 LIMIT 1))
 	GROUP BY bucket, provider, model, power_level, used_byok, status;
 	DELETE FROM llm_usage_totals
 	WHERE whole_day AND bucket >= (SELECT max(bucket) FROM llm_usage_totals WHERE whole_day);
@@ -70,7 +77,7 @@ BEGIN ATOMIC
 	SELECT llm_usage_horizon();
 END;
 COMMENT ON FUNCTION llm_usage_totals_close(timestamptz) IS
-	'Used by the ledger''s writer: brings llm_usage_totals up to a quarter of an hour; returns its horizon.';
+	'Used by the ledger''s writer: brings llm_usage_totals some way towards a quarter of an hour; returns its horizon.';
 
 CREATE FUNCTION llm_usage_totals_reopen(since timestamptz)
 RETURNS timestamptz LANGUAGE sql VOLATILE STRICT

@@ -38,8 +38,8 @@ extern BatchResult batch_quarantine(const LedgerBatch *batch, const char *why, c
 extern BatchResult batch_note_key_use(const int64 *key_ids, int n, char **reason);
 
 /*
- * Bring llm_usage_totals up to date, when it is time to.  BATCH_REJECTED without
- * a reason: it is not.
+ * Bring llm_usage_totals up to date, a step at a time.  BATCH_REJECTED without a
+ * reason: it is, as far as it can be now.
  */
 extern BatchResult batch_close_totals(char **reason);
 

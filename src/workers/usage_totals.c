@@ -67,11 +67,12 @@ void
 totals_close(void)
 {
 	TimestampTz until = GetCurrentTimestamp() - LAG;
+	TimestampTz before = horizon_is_known ? horizon : DT_NOBEGIN;
 
 	/* PostgreSQL's epoch is the start of a quarter of an hour. */
 	until -= until % QUARTER;
 	call("llm_usage_totals_close", "$1", until);
-	next_close = until + QUARTER + LAG;
+	next_close = horizon > before ? 0 : until + QUARTER + LAG;
 }
 
 /* More than a quarter ahead: the clock was set back. */

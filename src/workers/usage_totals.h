@@ -16,10 +16,13 @@
  */
 extern void totals_reopen(TimestampTz since);
 
-/* Sum up the quarters of an hour that are over; in such a transaction as well. */
+/*
+ * Sum up some of the quarters of an hour that are over; in such a transaction as
+ * well.  While totals_are_due, there may be more of them.
+ */
 extern void totals_close(void);
 
-/* Whether totals_close has something to do, as far as the clock goes. */
+/* Whether totals_close may have something to do. */
 extern bool totals_are_due(void);
 
 /* After an error: what was changed may not be so; the next totals_close has some time. */

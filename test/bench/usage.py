@@ -43,7 +43,19 @@ SELECT date_bin('15 minutes', created_at, 'epoch'), user_id, provider, model, po
     sum(output_tokens), sum(total_cost), sum(response_time_ms), llm_latency_histogram(array_agg(response_time_ms))
 FROM llm_usage_logs GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7;
 """
-CLOSE = "SELECT llm_usage_totals_close(date_bin('15 minutes', now() - interval '15 minutes', 'epoch'))"
+CLOSE = """
+DO $$
+DECLARE
+    before timestamptz;
+    horizon timestamptz;
+BEGIN
+    LOOP
+        before := horizon;
+        horizon := llm_usage_totals_close(date_bin('15 minutes', now() - interval '15 minutes', 'epoch'));
+        EXIT WHEN horizon = before;
+    END LOOP;
+END $$;
+"""
 
 QUERIES = (
     ("summary, month", "UTC", "", "llm_usage_summary('month')"),
