@@ -152,8 +152,9 @@ BEGIN ATOMIC
 			THEN llm_reject('unknown period "' || COALESCE(period, 'NULL') || '"', 'Periods are week, month, quarter and year.') IS NULL
 		WHEN power_level NOT IN ('eco', 'balanced', 'precision')
 			THEN llm_reject('unknown power level "' || power_level || '"', 'Power levels are eco, balanced and precision; NULL is all.') IS NULL
-		WHEN NOT isfinite(since) OR NOT isfinite(until)
-			THEN llm_reject('since and until have to be finite', 'Leave one out, or give NULL, for the calendar period to date.') IS NULL
+		-- an infinite one never does
+		WHEN since NOT BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00' OR until NOT BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'
+			THEN llm_reject('since and until have to lie in the years 1 to 9999', 'Leave one out, or give NULL, for the calendar period to date.') IS NULL
 		WHEN provider IS NOT NULL AND NOT EXISTS (SELECT FROM llm_provider_names n WHERE n.provider = llm_usage_range.provider)
 			THEN llm_reject('unknown provider "' || provider || '"',
 				'Providers are ' || (SELECT string_agg(DISTINCT n.provider, ', ' ORDER BY n.provider) FROM llm_provider_names n) || '; NULL is all.') IS NULL

@@ -3,7 +3,7 @@
 -- what they read is tested with it, in test/t/580_usage.pl.
 
 BEGIN;
-SELECT plan(84);
+SELECT plan(85);
 SET TimeZone = 'UTC';
 
 -- What the functions return
@@ -239,8 +239,9 @@ SELECT throws_ok(format('SELECT * FROM %s', call), '22023', message, call) FROM 
 	('llm_usage_by_model('''')', 'unknown period ""'),
 	('llm_usage_by_provider(''month'', ''nobody'')', 'unknown provider "nobody"'),
 	('llm_usage_by_power_level(power_level => ''fast'')', 'unknown power level "fast"'),
-	('llm_usage_over_time(since => ''infinity'')', 'since and until have to be finite'),
-	('llm_usage_recent(until => ''-infinity'')', 'since and until have to be finite'),
+	('llm_usage_over_time(since => ''infinity'')', 'since and until have to lie in the years 1 to 9999'),
+	('llm_usage_summary(until => ''294276-12-31'')', 'since and until have to lie in the years 1 to 9999'),
+	('llm_usage_recent(until => ''-infinity'')', 'since and until have to lie in the years 1 to 9999'),
 	('llm_usage_by_user(since => ''2026-01-02'', until => ''2026-01-01'')', 'since is after until'),
 	('llm_usage_summary(since => now() + interval ''1 day'')', 'since is after until'),
 	('llm_usage_export(''xml'')', 'unknown format "xml"'),
