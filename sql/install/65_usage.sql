@@ -5,6 +5,9 @@
 -- sees what. An administrator's figures come from llm_usage_totals, everybody
 -- else's from their own rows of llm_usage_rollup, so their cost does not grow
 -- with the ledger. Only llm_usage_recent and llm_usage_export read the ledger.
+--
+-- The planner does not know the ranges of time and takes them for wide: compiling
+-- the plans would take longer, many times over, than running them.
 
 CREATE AGGREGATE llm_latency_histogram_sum(bigint[]) (
 	SFUNC = llm_latency_histogram_add, STYPE = bigint[], COMBINEFUNC = llm_latency_histogram_add, PARALLEL = SAFE
@@ -103,7 +106,9 @@ CREATE VIEW llm_usage_sums WITH (security_barrier) AS
 		   requests, attempts, fallbacks, errors, input_tokens, cached_input_tokens, cache_write_tokens,
 		   output_tokens, reasoning_tokens, total_cost, unknown_cost_requests, latency_sum_ms, latency_histogram
 	FROM llm_usage_rollup
-	WHERE bucket >= COALESCE((SELECT max(bucket) + interval '15 minutes' FROM llm_usage_totals WHERE NOT whole_day), '-infinity');
+	-- the upper bound has the planner take it for a small part
+	WHERE bucket >= COALESCE((SELECT max(bucket) + interval '15 minutes' FROM llm_usage_totals WHERE NOT whole_day), '-infinity')
+	  AND bucket < 'infinity';
 COMMENT ON VIEW llm_usage_sums IS 'Used by other views: rows that sum up all that was ever used.';
 COMMENT ON COLUMN llm_usage_sums.provider IS 'As in llm_usage_totals.';
 COMMENT ON COLUMN llm_usage_sums.model IS 'As in llm_usage_totals.';
@@ -361,7 +366,7 @@ CREATE FUNCTION llm_usage_summary(
 	OUT cached_input_tokens bigint, OUT cache_write_tokens bigint, OUT output_tokens bigint,
 	OUT reasoning_tokens bigint, OUT cache_rate numeric, OUT p50_ms integer, OUT p95_ms integer,
 	OUT quota_used numeric)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 1
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 1 SET jit = off
 BEGIN ATOMIC
 	SELECT r.begins, r.ends,
 		   g.calls, g.cost_usd, g.byok_cost_usd, g.average_cost_usd, g.cost_per_1k_tokens,
@@ -384,7 +389,7 @@ CREATE FUNCTION llm_usage_by_provider(
 	OUT cached_input_tokens bigint, OUT cache_write_tokens bigint, OUT output_tokens bigint,
 	OUT reasoning_tokens bigint, OUT cache_rate numeric, OUT p50_ms integer, OUT p95_ms integer,
 	OUT cost_share numeric)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SET jit = off
 BEGIN ATOMIC
 	SELECT g.group_provider,
 		   g.calls, g.cost_usd, g.byok_cost_usd, g.average_cost_usd, g.cost_per_1k_tokens,
@@ -408,7 +413,7 @@ CREATE FUNCTION llm_usage_by_model(
 	OUT cached_input_tokens bigint, OUT cache_write_tokens bigint, OUT output_tokens bigint,
 	OUT reasoning_tokens bigint, OUT cache_rate numeric, OUT p50_ms integer, OUT p95_ms integer,
 	OUT cost_share numeric)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SET jit = off
 BEGIN ATOMIC
 	SELECT g.group_provider, g.group_model,
 		   g.calls, g.cost_usd, g.byok_cost_usd, g.average_cost_usd, g.cost_per_1k_tokens,
@@ -431,7 +436,7 @@ CREATE FUNCTION llm_usage_by_power_level(
 	OUT fallbacks bigint, OUT fallback_rate numeric, OUT input_tokens bigint, OUT cached_input_tokens bigint,
 	OUT cache_write_tokens bigint, OUT output_tokens bigint, OUT reasoning_tokens bigint, OUT cache_rate numeric,
 	OUT p50_ms integer, OUT p95_ms integer, OUT cost_share numeric)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SET jit = off
 BEGIN ATOMIC
 	SELECT g.group_power_level,
 		   g.calls, g.cost_usd, g.byok_cost_usd, g.average_cost_usd, g.cost_per_1k_tokens,
@@ -454,7 +459,7 @@ CREATE FUNCTION llm_usage_over_time(
 	OUT error_rate numeric, OUT fallbacks bigint, OUT fallback_rate numeric, OUT input_tokens bigint,
 	OUT cached_input_tokens bigint, OUT cache_write_tokens bigint, OUT output_tokens bigint,
 	OUT reasoning_tokens bigint, OUT cache_rate numeric, OUT p50_ms integer, OUT p95_ms integer)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SET jit = off
 BEGIN ATOMIC
 	SELECT s.starts, s.stops,
 		   g.calls, g.cost_usd, g.byok_cost_usd, g.average_cost_usd, g.cost_per_1k_tokens,
@@ -490,7 +495,7 @@ CREATE FUNCTION llm_usage_recent(
 	OUT model text, OUT level text, OUT status text, OUT error_code text, OUT is_final boolean, OUT attempts integer,
 	OUT input_tokens integer, OUT cached_input_tokens integer, OUT output_tokens integer, OUT total_cost numeric,
 	OUT response_time_ms integer, OUT used_byok boolean, OUT tags jsonb)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SET jit = off
 BEGIN ATOMIC
 	SELECT l.created_at, l.request_id, l.attempt, l.user_id, l.provider, l.model, l.power_level, l.status,
 		   l.error_code, l.is_final, l.attempts, l.input_tokens, l.cached_input_tokens, l.output_tokens,
@@ -576,7 +581,7 @@ CREATE FUNCTION llm_usage_by_user(
 	OUT user_id text, OUT subscription_tier text, OUT calls bigint, OUT active_days bigint, OUT cost_usd numeric, OUT byok_cost_usd numeric,
 	OUT input_tokens bigint, OUT output_tokens bigint, OUT errors bigint, OUT error_rate numeric,
 	OUT previous_calls bigint, OUT trend numeric, OUT last_seen timestamptz, OUT lapsed boolean)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SET jit = off
 BEGIN ATOMIC
 	SELECT u.user_id, s.subscription_tier, u.calls, u.active_days, u.cost_usd, u.byok_cost_usd, u.input_tokens, u.output_tokens,
 		   u.errors, round(100.0 * u.errors / nullif(u.calls, 0), 2),
@@ -631,7 +636,7 @@ CREATE FUNCTION llm_recommend(
 	OUT level text, OUT provider text, OUT model text, OUT calls bigint, OUT success_rate numeric, OUT p50_ms integer, OUT p95_ms integer,
 	OUT cost_per_1k_tokens numeric, OUT fallbacks bigint, OUT taken_over bigint, OUT cost_usd numeric, OUT rules text[],
 	OUT suggested_model text, OUT saving_usd numeric, OUT advice text)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL RESTRICTED SET jit = off
 BEGIN ATOMIC
 	WITH limits AS (
 		SELECT 100 AS least_calls, 1.0 AS success_margin, 5.0 AS least_saving_percent, 30 AS days_to_retirement
