@@ -13,9 +13,13 @@ WITH lists (access, privileges, names) AS (VALUES
 		'llm_route', 'llm_estimate_cost', 'llm_count_tokens', 'llm_text', 'llm_last_call', 'llm_user_id',
 		'llm_key_add', 'llm_key_test', 'llm_key_update', 'llm_key_set_active', 'llm_key_delete',
 		'llm_usage_summary', 'llm_usage_by_provider', 'llm_usage_by_model', 'llm_usage_by_power_level',
-		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export']),
+		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export', 'llm_usage_quota', 'llm_latency_percentile',
+		-- what these call, as their callers
+		'llm_reject', 'llm_usage_horizon', 'llm_usage_range', 'llm_usage_steps', 'llm_usage_cells', 'llm_usage_grouped', 'llm_usage_csv',
+		'llm_latency_histogram_sum']),
 	-- of the ledger their own rows: see its policies
-	('user', 'SELECT', ARRAY['llm_keys', 'llm_power_levels', 'llm_usage_logs', 'llm_usage_rollup']),
+	('user', 'SELECT', ARRAY['llm_keys', 'llm_power_levels', 'llm_provider_names', 'llm_usage_logs', 'llm_usage_rollup',
+		'llm_usage_totals']),
 	('application', 'EXECUTE', ARRAY['llm_set_user']),
 	('administrator', 'EXECUTE', ARRAY[
 		'llm_provider_add', 'llm_model_add', 'llm_model_set_price', 'llm_provider_id', 'llm_model_id',
@@ -26,11 +30,14 @@ WITH lists (access, privileges, names) AS (VALUES
 		'llm_circuit_status', 'llm_database_health', 'llm_user_id',
 		'llm_route', 'llm_estimate_cost', 'llm_count_tokens',
 		'llm_usage_summary', 'llm_usage_by_provider', 'llm_usage_by_model', 'llm_usage_by_power_level',
-		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export', 'llm_usage_by_user']),
+		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export', 'llm_usage_by_user', 'llm_usage_quota', 'llm_recommend',
+		'llm_usage_horizon', 'llm_usage_range', 'llm_usage_steps', 'llm_usage_cells', 'llm_usage_grouped', 'llm_usage_csv',
+		'llm_latency_histogram_sum', 'llm_latency_percentile']),
 	('administrator', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
 		'llm_providers', 'llm_models', 'llm_routing_rules', 'llm_tiers', 'llm_users', 'llm_budgets']),
 	('administrator', 'SELECT', ARRAY[
-		'llm_power_levels', 'llm_status', 'llm_circuits', 'llm_usage_logs', 'llm_usage_rollup', 'llm_usage_quarantine',
+		'llm_power_levels', 'llm_provider_names', 'llm_status', 'llm_circuits', 'llm_usage_logs', 'llm_usage_rollup', 'llm_usage_totals',
+		'llm_usage_quarantine', 'llm_metrics_usage', 'llm_metrics_latency', 'llm_metrics_providers',
 		'llm_audit_logs', 'llm_provider_health_checks', 'llm_seeds'])
 )
 SELECT l.privileges,

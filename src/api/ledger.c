@@ -1,29 +1,18 @@
 /*
  * ledger.c
  *		What SQL sees of the ledger's inside: llm_ledger_status() for the view
- *		llm_status, and the arithmetic of latency histograms.
+ *		llm_status.
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "api/arguments.h"
-#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "state/ledger_ring.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(llm_ledger_status);
-PG_FUNCTION_INFO_V1(llm_latency_histogram);
-PG_FUNCTION_INFO_V1(llm_latency_histogram_add);
-
-/* ------------------------------------------------------------------------
- * llm_ledger_status()
- * ------------------------------------------------------------------------
- */
 
 #define STATUS_COLUMNS 13
 
@@ -141,81 +130,4 @@ llm_ledger_status(PG_FUNCTION_ARGS)
 		put_status((ReturnSetInfo *) fcinfo->resultinfo, status, 0);
 	}
 	return (Datum) 0;
-}
-
-/* ------------------------------------------------------------------------
- * Latency histograms: see the column latency_histogram of llm_usage_rollup
- * ------------------------------------------------------------------------
- */
-
-#define HISTOGRAM_SIZE 80
-
-static int
-histogram_element(int64 ms)
-{
-	if (ms <= 1)
-		return 0;
-	return Min(HISTOGRAM_SIZE - 1, (int) floor(4 * log2((double) ms)));
-}
-
-static ArrayType *
-histogram_array(const int64 *counts, int n)
-{
-	Datum elements[HISTOGRAM_SIZE];
-
-	for (int i = 0; i < n; i++)
-		elements[i] = Int64GetDatum(counts[i]);
-	return construct_array(elements, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-}
-
-/* llm_latency_histogram(integer[]) RETURNS bigint[]: response times, in ms. */
-Datum
-llm_latency_histogram(PG_FUNCTION_ARGS)
-{
-	Datum *times;
-	bool  *nulls;
-	int	   n;
-	int64  counts[HISTOGRAM_SIZE] = { 0 };
-	int	   used = 0;
-
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), INT4OID, sizeof(int32), true, TYPALIGN_INT,
-					  &times, &nulls, &n);
-	for (int i = 0; i < n; i++)
-	{
-		int element;
-
-		if (nulls[i])
-			continue;
-		element = histogram_element(DatumGetInt32(times[i]));
-		counts[element]++;
-		used = Max(used, element + 1);
-	}
-	PG_RETURN_ARRAYTYPE_P(histogram_array(counts, used));
-}
-
-static int
-add_counts(int64 *counts, ArrayType *histogram)
-{
-	Datum *elements;
-	bool  *nulls;
-	int	   n;
-
-	deconstruct_array(histogram, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &elements, &nulls, &n);
-	n = Min(n, HISTOGRAM_SIZE);
-	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			counts[i] += DatumGetInt64(elements[i]);
-	return n;
-}
-
-/* llm_latency_histogram_add(bigint[], bigint[]) RETURNS bigint[]: element by element. */
-Datum
-llm_latency_histogram_add(PG_FUNCTION_ARGS)
-{
-	int64 counts[HISTOGRAM_SIZE] = { 0 };
-	int	  n1 = add_counts(counts, PG_GETARG_ARRAYTYPE_P(0));
-	int	  n2 = add_counts(counts, PG_GETARG_ARRAYTYPE_P(1));
-
-	PG_RETURN_ARRAYTYPE_P(histogram_array(counts, Max(n1, n2)));
 }

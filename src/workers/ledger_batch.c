@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "workers/ledger_partitions.h"
+#include "workers/usage_totals.h"
 
 #define BATCH_RELATION "batch"
 #define TRIM_BATCH	   1000 /* audit entries deleted at once: some 10 ms */
@@ -162,6 +163,18 @@ forget_plans(void)
 	}
 }
 
+/* The records' months have to have partitions, and be open in the totals. */
+static void
+make_way(const TimestampTz *times, int n)
+{
+	TimestampTz first = times[0];
+
+	for (int i = 1; i < n; i++)
+		first = Min(first, times[i]);
+	partitions_ensure(times, n);
+	totals_reopen(first);
+}
+
 /* ------------------------------------------------------------------------
  * Records from the ring
  * ------------------------------------------------------------------------
@@ -213,7 +226,7 @@ write_ring(const LedgerBatch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 		times[i] = ledger_record(batch->blocks[i])->started_at;
-	partitions_ensure(times, batch->n);
+	make_way(times, batch->n);
 	if (batch_tupdesc == NULL)
 		make_tupdesc();
 	register_batch(batch);
@@ -241,7 +254,7 @@ lines_array(const LedgerBatch *batch)
 }
 
 static void
-ensure_partitions_of_lines(Datum json)
+make_way_for_lines(Datum json)
 {
 	Oid			 types[] = { TEXTOID };
 	TimestampTz *times;
@@ -259,7 +272,7 @@ ensure_partitions_of_lines(Datum json)
 		times[n] = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[n], SPI_tuptable->tupdesc,
 													 1, &isnull));
 	}
-	partitions_ensure(times, n);
+	make_way(times, n);
 }
 
 static void
@@ -268,7 +281,7 @@ write_lines(const LedgerBatch *batch)
 	Oid	  types[] = { TEXTOID };
 	Datum json = CStringGetTextDatum(lines_array(batch));
 
-	ensure_partitions_of_lines(json);
+	make_way_for_lines(json);
 	if (lines_plan == NULL)
 		lines_plan = prepare(psprintf("jsonb_populate_recordset(NULL::%s, $1::jsonb)",
 									  extension_table("llm_usage_logs")),
@@ -389,6 +402,7 @@ give_up(MemoryContext context, char **reason)
 	AbortCurrentTransaction();
 	MemoryContextSwitchTo(context);
 	forget_plans();
+	totals_forget();
 
 	*reason = psprintf("%s: %s%s%s", unpack_sql_state(error->sqlerrcode), error->message,
 					   error->detail ? "; " : "", error->detail ? error->detail : "");
@@ -494,6 +508,20 @@ batch_note_key_use(const int64 *key_ids, int n, char **reason)
 	UsedKeys keys = { key_ids, n };
 
 	return run(key_use_work, NULL, &keys, reason);
+}
+
+static BatchResult
+close_totals_work(const LedgerBatch *batch, const void *argument)
+{
+	totals_close();
+	return BATCH_COMMITTED;
+}
+
+BatchResult
+batch_close_totals(char **reason)
+{
+	*reason = NULL;
+	return totals_are_due() ? run(close_totals_work, NULL, NULL, reason) : BATCH_REJECTED;
 }
 
 static BatchResult

@@ -37,6 +37,12 @@ extern BatchResult batch_quarantine(const LedgerBatch *batch, const char *why, c
 /* Note in user_api_keys that keys were used now.  Rows that somebody has locked are passed over. */
 extern BatchResult batch_note_key_use(const int64 *key_ids, int n, char **reason);
 
+/*
+ * Bring llm_usage_totals up to date, a step at a time.  BATCH_REJECTED without a
+ * reason: it is, as far as it can be now.
+ */
+extern BatchResult batch_close_totals(char **reason);
+
 /* Make partitions ahead, and drop those that llm_router.usage_retention ends. */
 extern BatchResult batch_maintain_partitions(char **reason);
 

@@ -381,6 +381,18 @@ maintain(Maintenance *maintenance)
 	return result;
 }
 
+/* A step of it; the turns go on while there are more, so that calls are written in between. */
+static TurnResult
+close_totals(void)
+{
+	char	   *reason;
+	BatchResult result = batch_close_totals(&reason);
+
+	if (reason != NULL)
+		ereport(LOG, (errmsg("llm_router: could not sum up the usage: %s", reason)));
+	return result == BATCH_COMMITTED ? TURN_WROTE : TURN_NOTHING;
+}
+
 /*
  * Some of the old entries; the turns go on while there are more, so that calls
  * are written in between.
@@ -398,6 +410,7 @@ trim(void)
 static TurnResult
 run_turn(void)
 {
+	static bool	  totals_are_behind;
 	MemoryContext previous = MemoryContextSwitchTo(batch_context);
 	TurnResult	  calls = write_kind(LEDGER_CALL);
 	TurnResult	  others = write_notes();
@@ -408,11 +421,15 @@ run_turn(void)
 		finish_spill(MyDatabaseId);
 	if (calls == TURN_WROTE)
 		(void) maintain(&maintain_partitions);
+	if (calls == TURN_WROTE || totals_are_behind)
+		totals_are_behind = close_totals() == TURN_WROTE;
 	if (others != TURN_RETRY && trim() == TURN_WROTE)
 		others = TURN_WROTE;
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(batch_context);
-	return calls == TURN_NOTHING ? others : calls;
+	if (calls != TURN_NOTHING)
+		return calls;
+	return totals_are_behind && others == TURN_NOTHING ? TURN_WROTE : others;
 }
 
 /* How long to stay asleep, in ms; 0: leave. */

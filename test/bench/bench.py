@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import formats
+import usage
 
 MODULES = Path(__file__).resolve().parents[1] / "modules"
 MESSAGES = '[{"role": "user", "content": "How many legs has a spider?"}]'
@@ -417,6 +418,8 @@ def main():
     stream_memory(options.programs, 20_000 if quick else 200_000)
     lost = sql("SELECT count(*) FROM llm_usage_logs WHERE status <> 'ok'")
     print(f"\nledger rows: {sql('SELECT count(*) FROM llm_usage_logs')}, of which not ok: {lost}")
+    # Last, since it begins with new ledgers.
+    usage.run((20_000, 100_000) if quick else (1_000_000, 10_000_000), sql, private_kib, print_table)
 
 
 if __name__ == "__main__":

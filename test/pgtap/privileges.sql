@@ -60,8 +60,8 @@ $$, 'nobody may grant on');
 SELECT is_empty($$
 	SELECT object FROM members JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid
 	JOIN pg_language l ON l.oid = p.prolang
-	WHERE l.lanname <> 'c' AND prosqlbody IS NULL AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%')
-$$, 'every function is C, or has an atomic body or a pinned search_path');
+	WHERE l.lanname <> 'c' AND p.prokind <> 'a' AND prosqlbody IS NULL AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=%')
+$$, 'every function is C or an aggregate, or has an atomic body or a pinned search_path');
 SELECT is_empty($$
 	SELECT object, c FROM members JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid, unnest(p.proconfig) AS c
 	WHERE c LIKE 'search_path=%' AND c <> 'search_path=pg_catalog, pg_temp'
@@ -74,7 +74,7 @@ SELECT set_eq('SELECT object FROM members WHERE prosecdef', ARRAY[
 
 -- Row level security
 SELECT set_eq('SELECT object FROM members WHERE relrowsecurity', ARRAY[
-	'llm_provider_keys', 'user_api_keys', 'llm_usage_logs', 'llm_usage_rollup', 'llm_jobs'
+	'llm_provider_keys', 'user_api_keys', 'llm_usage_logs', 'llm_usage_rollup', 'llm_usage_totals', 'llm_jobs'
 ], 'tables with rows of users, or with keys, have row level security');
 SELECT is_empty($$
 	SELECT object FROM members m
@@ -91,7 +91,8 @@ $$, $$ VALUES
 	('llm_usage_logs', 'llm_usage_logs_own', 'r'),
 	('llm_usage_logs', 'llm_usage_logs_administrators', 'r'),
 	('llm_usage_rollup', 'llm_usage_rollup_own', 'r'),
-	('llm_usage_rollup', 'llm_usage_rollup_administrators', 'r')
+	('llm_usage_rollup', 'llm_usage_rollup_administrators', 'r'),
+	('llm_usage_totals', 'llm_usage_totals_administrators', 'r')
 $$, 'policies let rows be read, and none be written');
 
 -- What each kind of access may do; NULL is nothing. Application is user and
@@ -135,10 +136,15 @@ INSERT INTO expected VALUES
 	('llm_last_call', 'EXECUTE', NULL),
 	('llm_latency_histogram', NULL, NULL),
 	('llm_latency_histogram_add', NULL, NULL),
+	('llm_latency_histogram_sum', 'EXECUTE', 'EXECUTE'),
+	('llm_latency_percentile', 'EXECUTE', 'EXECUTE'),
 	('llm_ledger_status', NULL, 'EXECUTE'),
 	('llm_circuit_status', NULL, 'EXECUTE'),
 	('llm_provider_check', NULL, 'EXECUTE'),
 	('llm_database_health', NULL, 'EXECUTE'),
+	('llm_metrics_latency', NULL, 'SELECT'),
+	('llm_metrics_providers', NULL, 'SELECT'),
+	('llm_metrics_usage', NULL, 'SELECT'),
 	('llm_model_add', NULL, 'EXECUTE'),
 	('llm_model_id', NULL, 'EXECUTE'),
 	('llm_model_set_price', NULL, 'EXECUTE'),
@@ -154,10 +160,12 @@ INSERT INTO expected VALUES
 	('llm_provider_health_checks_id_seq', NULL, NULL),
 	('llm_provider_id', NULL, 'EXECUTE'),
 	('llm_provider_keys', NULL, NULL),
+	('llm_provider_names', 'SELECT', 'SELECT'),
 	('llm_provider_set_key', NULL, 'EXECUTE'),
 	('llm_providers', NULL, 'DELETE INSERT SELECT UPDATE'),
 	('llm_providers_id_seq', NULL, NULL),
-	('llm_reject', NULL, 'EXECUTE'),
+	('llm_recommend', NULL, 'EXECUTE'),
+	('llm_reject', 'EXECUTE', 'EXECUTE'),
 	('llm_request_rules_valid', NULL, 'EXECUTE'),
 	('llm_require', NULL, 'EXECUTE'),
 	('llm_restore_session', NULL, NULL),
@@ -180,11 +188,32 @@ INSERT INTO expected VALUES
 	('llm_text', 'EXECUTE', NULL),
 	('llm_tiers', NULL, 'DELETE INSERT SELECT UPDATE'),
 	('llm_touch', NULL, NULL),
+	('llm_usage_budgets', NULL, NULL),
+	('llm_usage_by_model', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_by_power_level', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_by_provider', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_by_user', NULL, 'EXECUTE'),
+	('llm_usage_cells', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_csv', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_export', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_grouped', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_horizon', 'EXECUTE', 'EXECUTE'),
 	('llm_usage_logs', 'SELECT', 'SELECT'),
 	('llm_usage_logs_id_seq', NULL, NULL),
+	('llm_usage_over_time', 'EXECUTE', 'EXECUTE'),
 	('llm_usage_quarantine', NULL, 'SELECT'),
 	('llm_usage_quarantine_id_seq', NULL, NULL),
+	('llm_usage_quota', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_range', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_recent', 'EXECUTE', 'EXECUTE'),
 	('llm_usage_rollup', 'SELECT', 'SELECT'),
+	('llm_usage_steps', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_summary', 'EXECUTE', 'EXECUTE'),
+	('llm_usage_sums', NULL, NULL),
+	('llm_usage_totals', 'SELECT', 'SELECT'),
+	('llm_usage_totals_close', NULL, NULL),
+	('llm_usage_totals_make_days', NULL, NULL),
+	('llm_usage_totals_reopen', NULL, NULL),
 	('llm_user_id', 'EXECUTE', 'EXECUTE'),
 	('llm_users', NULL, 'DELETE INSERT SELECT UPDATE'),
 	('user_api_keys', NULL, NULL),

@@ -73,6 +73,8 @@ sub use_database
 		INSERT INTO llm_provider_health_checks (provider_id, reachable) VALUES (llm_provider_id('groq'), true);
 		INSERT INTO llm_usage_rollup (bucket, user_id, provider, model, power_level, used_byok, status, requests)
 			VALUES ('2026-11-23 12:15+00', 'ann', 'replicate', 'gone', 'eco', false, 'ok', 1);
+		INSERT INTO llm_usage_totals (whole_day, bucket, provider, model, power_level, used_byok, status, requests, latency_histogram)
+			VALUES (true, '2026-11-23 00:00+00', 'replicate', 'gone', 'eco', false, 'ok', 1, '{0,1}');
 		INSERT INTO llm_usage_quarantine (reason, record) VALUES ('test', '{}');
 	});
 	return;
@@ -105,7 +107,7 @@ use_database('used');
 fill_ledger('used');
 
 is(scalar(grep { /^(?:llm_|user_api_keys)\w*\|.*<r>/ } split /\n/, $node->safe_psql('used', $contents_sql) =~ s/\n(?!llm_|user_api_keys)//gr),
-	16, 'every table has rows to compare');
+	17, 'every table has rows to compare');
 
 # Deleting a provider leaves the ledger alone.
 is($node->safe_psql('used', q{DELETE FROM llm_providers WHERE name = 'replicate'; SELECT count(*) FROM llm_usage_logs}),

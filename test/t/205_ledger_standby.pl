@@ -20,6 +20,8 @@ my ($state, $message) = LlmRouterTest::sql_error($standby, LedgerTest::call('sta
 is($state, 'LR010', 'a call on a standby is refused');
 like($message, qr/standby/, 'and says why');
 is(LlmRouterTest::sql($standby, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'llm_router%')), 0, 'no worker runs there');
+is(LlmRouterTest::sql($standby, q(SELECT calls, (SELECT count(*) FROM llm_usage_recent('year')), (SELECT count(*) FROM llm_usage_export('csv', 'year')) FROM llm_usage_summary('year'))),
+	'1|1|2', 'but the usage can be read there');
 
 $standby->promote;
 LlmRouterTest::wait_for_sql($standby, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'llm_router launcher'), 1);

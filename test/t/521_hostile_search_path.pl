@@ -120,12 +120,22 @@ my @statements = (
 	q(TABLE router.llm_status), q(TABLE router.llm_circuits), q(TABLE router.llm_power_levels),
 	q(SELECT router.llm_seed_tiers(), router.llm_seed_providers(), router.llm_seed_models(), router.llm_seed_rules()),
 	q(CREATE ROLE someone), q(SELECT router.llm_grant('someone', 'application')), q(SELECT router.llm_grant('someone', 'administrator')),
+	(map { "SET ROLE someone; SELECT router.llm_usage_$_()" } qw(summary by_provider over_time recent)),
 	q(SET ROLE someone; SELECT router.llm_user_id(); SELECT user_id FROM router.llm_usage_logs; SELECT user_id FROM router.llm_usage_rollup),
 	q(SET ROLE someone; SELECT router.llm_provider_add('other', 'https://example.com')),
 	qq(SET ROLE someone; SELECT router.llm_chat($messages, 'eco')),
 	q(SELECT router.llm_access_privileges('user'), router.llm_access_kinds('someone'), router.llm_hide_from_public()),
 	q(SELECT router.llm_revoke('someone', 'application'), router.llm_revoke('someone', 'administrator')),
-	q(SELECT router.llm_latency_histogram('{1,2}'), router.llm_latency_histogram_add('{1}', '{2}')),
+	q(SELECT router.llm_latency_histogram('{1,2}'), router.llm_latency_histogram_add('{1}', '{2}'), router.llm_latency_percentile('{1}', 0.5)),
+	q(SELECT router.llm_latency_histogram_sum('{1,2}')),
+	(map { "SELECT router.llm_usage_$_('year', 'sim', 'eco')" } qw(summary by_provider by_model by_power_level over_time recent by_user)),
+	(map { "SELECT router.llm_usage_export('$_'); SELECT line FROM router.llm_usage_export('$_') AS line" } qw(csv json)),
+	q(SELECT router.llm_usage_range('week', NULL, NULL, NULL, NULL), router.llm_usage_steps('week', '2026-01-01', '2026-01-02'), router.llm_usage_csv(NULL)),
+	q(SELECT router.llm_usage_cells('2026-01-01', '2026-02-01', NULL, NULL), router.llm_usage_grouped('total', '2026-01-01', '2026-02-01', NULL, NULL)),
+	q(SELECT router.llm_usage_totals_close('2026-01-01'), router.llm_usage_totals_make_days(), router.llm_usage_totals_reopen('2026-01-01'), router.llm_usage_horizon()),
+	q(SELECT router.llm_usage_quota(), router.llm_usage_budgets('ann', 'gold')),
+	q(SELECT router.llm_recommend()), q(TABLE router.llm_provider_names),
+	q(TABLE router.llm_metrics_usage; TABLE router.llm_metrics_latency; TABLE router.llm_metrics_providers),
 );
 is(hostile($_) =~ /(ERROR.*)/ ? $1 : '', '', "runs nothing hostile: $_") foreach @statements;
 

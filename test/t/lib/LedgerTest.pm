@@ -86,7 +86,8 @@ sub wait_until_settled
 	return;
 }
 
-# Checks that the rollup is the sum of the log.
+# Checks that the rollup is the sum of the log, and the totals that of the rollup
+# up to their horizon.
 sub rollup_is_sum_of_log
 {
 	my ($node, $database, $what) = @_;
@@ -101,6 +102,20 @@ FULL JOIN (
 		(SELECT sum(n) FROM unnest(latency_histogram) AS n) AS counted
 	FROM llm_usage_rollup) r USING (bucket, user_id, status)
 WHERE (l.requests, l.input_tokens, l.cost, l.counted) IS DISTINCT FROM (r.requests, r.input_tokens, r.cost, r.counted)
+SQL
+	my $counters = join ', ', map { "sum($_)" } qw(requests attempts fallbacks errors input_tokens cached_input_tokens cache_write_tokens
+		output_tokens reasoning_tokens total_cost unknown_cost_requests latency_sum_ms);
+	Test::More::is($node->safe_psql($database, <<"SQL"), 0, "$what, with its totals");
+SELECT count(*) FROM (
+	SELECT whole_day, CASE WHEN whole_day THEN date_bin('1 day', bucket, 'epoch') ELSE bucket END AS bucket, provider, model, power_level, used_byok, status,
+		ROW($counters, llm_latency_histogram_sum(latency_histogram)) AS counters
+	FROM llm_usage_rollup, (VALUES (false), (true)) AS grain (whole_day)
+	WHERE bucket < llm_usage_horizon() GROUP BY 1, 2, 3, 4, 5, 6, 7) r
+FULL JOIN (
+	SELECT whole_day, bucket, provider, model, power_level, used_byok, status,
+		ROW($counters, llm_latency_histogram_sum(latency_histogram)) AS counters
+	FROM llm_usage_totals GROUP BY 1, 2, 3, 4, 5, 6, 7) t USING (whole_day, bucket, provider, model, power_level, used_byok, status)
+WHERE r.counters IS DISTINCT FROM t.counters
 SQL
 	return;
 }
