@@ -15,6 +15,7 @@
 #include "secrets/keyring.h"
 #include "secrets/redaction.h"
 #include "state/admission.h"
+#include "state/budgets.h"
 #include "state/extension.h"
 #include "state/ledger.h"
 #include "state/reencryption.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	keyring_init();
 	extension_init();
 	admission_init();
+	budgets_init();
 	ledger_init();
 	rounds_init();
 	reencryption_init();

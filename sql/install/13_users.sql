@@ -107,7 +107,7 @@ CREATE TABLE llm_budgets (
 	CONSTRAINT warn_at_is_a_percentage
 		CHECK (llm_require(warn_at BETWEEN 0 AND 100, 'warn_at is not a percentage', 'Give 0 to 100, in percent of the limit.'))
 );
-COMMENT ON TABLE llm_budgets IS 'Limits on use in a calendar period. Requests with a user''s own key never count.';
+COMMENT ON TABLE llm_budgets IS 'Limits on use in a calendar period of llm_router.budget_timezone. Requests with a user''s own key never count.';
 COMMENT ON COLUMN llm_budgets.id IS 'Number of the budget.';
 COMMENT ON COLUMN llm_budgets.scope IS 'Whose use is limited: total, tier, user, each_user or power_level.';
 COMMENT ON COLUMN llm_budgets.scope_value IS
@@ -116,7 +116,7 @@ COMMENT ON COLUMN llm_budgets.period IS 'day, week or month: calendar periods.';
 COMMENT ON COLUMN llm_budgets.limit_usd IS 'USD a period; NULL: no limit.';
 COMMENT ON COLUMN llm_budgets.limit_requests IS 'Requests a period; NULL: no limit.';
 COMMENT ON COLUMN llm_budgets.limit_tokens IS 'Tokens a period, prompt and answer; NULL: no limit.';
-COMMENT ON COLUMN llm_budgets.action IS 'When it is used up: block refuses, downgrade goes to a cheaper power level.';
+COMMENT ON COLUMN llm_budgets.action IS 'Where it has no room: block refuses; downgrade goes to the next lower power level that has, and refuses when none has.';
 COMMENT ON COLUMN llm_budgets.warn_at IS 'Percentage of the limit at which to warn, 0 to 100; NULL: never.';
 COMMENT ON COLUMN llm_budgets.enabled IS 'Whether the budget is applied.';
 COMMENT ON COLUMN llm_budgets.created_at IS 'When the row was made.';

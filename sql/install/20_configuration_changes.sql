@@ -51,6 +51,14 @@ CREATE TRIGGER llm_provider_keys_truncated AFTER TRUNCATE ON llm_provider_keys
 ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_changed;
 ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_truncated;
 
+CREATE TRIGGER llm_budgets_changed
+	AFTER INSERT OR DELETE OR UPDATE ON llm_budgets
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER llm_budgets_truncated AFTER TRUNCATE ON llm_budgets
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE llm_budgets ENABLE ALWAYS TRIGGER llm_budgets_changed;
+ALTER TABLE llm_budgets ENABLE ALWAYS TRIGGER llm_budgets_truncated;
+
 -- Users and their keys are looked up one by one and not part of the snapshot; the
 -- same function makes the processes forget those that they have looked up.
 CREATE TRIGGER llm_users_changed

@@ -200,10 +200,17 @@ BEGIN ATOMIC
 		  AND (k.checked_at <= w.created_at) IS NOT FALSE
 		RETURNING k.id, k.provider_id, k.user_id
 	)
-	SELECT pg_notify('llm_router',
-		jsonb_build_object('event', 'key_refused', 'key_id', m.id, 'provider', p.name, 'user_id', m.user_id)::text)
-	FROM marked m
-	JOIN llm_providers p ON p.id = m.provider_id;
+	SELECT pg_notify('llm_router', t.event::text)
+	FROM (
+		SELECT jsonb_build_object('event', 'key_refused', 'key_id', m.id, 'provider', p.name, 'user_id', m.user_id)
+		FROM marked m
+		JOIN llm_providers p ON p.id = m.provider_id
+		UNION ALL
+		SELECT jsonb_build_object('event', 'budget_warning', 'budget_id', w.detail -> 'budget_id',
+			'scope_value', w.detail -> 'scope_value', 'percent', w.detail -> 'percent')
+		FROM written w
+		WHERE note ->> 'action' = 'budget.warning'
+	) AS t (event);
 END;
 COMMENT ON FUNCTION llm_note_write(jsonb) IS
-	'Used by the ledger''s writer: one entry of llm_audit_logs; for a refused key also marks the key and notifies the channel llm_router.';
+	'Used by the ledger''s writer: one entry of llm_audit_logs; for a refused key also marks the key. Of refused keys and of budgets near their end it notifies the channel llm_router.';

@@ -48,6 +48,11 @@ extern int setting_max_response_size;	/* kB */
 extern int setting_max_concurrency;		/* -1: three quarters of max_connections */
 extern int setting_concurrency_timeout; /* ms */
 
+/* Limits */
+extern int	 setting_limits_size; /* kB of shared memory */
+extern char *setting_budget_timezone;
+extern int	 setting_budget_max_tokens;
+
 /* Network */
 extern char *setting_ca_file;
 extern char *setting_proxy;

@@ -5,6 +5,7 @@
  * A call goes through these states; each step returns at once, and the only
  * place that sleeps is http_wait in call_run:
  *
+ *		LIMITS		reserves its worst case of the budgets that apply
  *		ADMISSION	waits for one of llm_router.max_concurrency places
  *		RESERVE		waits for the ledger's writer and for room for the record
  *		TRANSFER	an attempt is under way
@@ -17,8 +18,9 @@
  *
  * Invariants:
  * - Nothing is sent before room for its record is reserved, and every attempt
- *	 that may have cost money is settled: on success, on failure, on cancel, in
- *	 an aborting transaction and in an exiting process.
+ *	 that may have cost money is settled, in the ledger and then in the budgets: on
+ *	 success, on failure, on cancel, in an aborting transaction and in an exiting
+ *	 process.
  * - A call is ended by whichever comes first of call_free, the reset of its
  *	 memory context, and the abort of the resource owner that it began under.
  *	 The last is needed because a failed transaction block keeps its memory
@@ -105,6 +107,7 @@ call_end(Call *call)
 	}
 	if (call->reserved)
 		attempt_abandon(call);
+	limits_let_go(call);
 	if (call->admitted)
 		admission_leave();
 	else if (call->waits_for_place)
@@ -182,7 +185,6 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 	Call				*call = call_allocate(request);
 	MemoryContext		 caller_context = MemoryContextSwitchTo(call->context);
 	const RouterOptions *options = &request->router;
-	RouteCaller			 caller;
 	int					 timeout_ms;
 
 	make_request_id(&call->id);
@@ -195,17 +197,19 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 
 	call->catalog = catalog_get();
 	catalog_pin(call->catalog);
+	call->names_model = model != NULL || request->model != NULL;
 
-	if (caller_fill(&caller, options, &call->error) &&
-		route_plan(call->catalog, request, power_level, model, &caller,
+	if (caller_fill(&call->caller, options, &call->error) &&
+		route_plan(call->catalog, request, power_level, model, &call->caller,
 				   &call->plan, &call->error) &&
 		(call->plan.neligible > 0 || route_nothing_eligible(&call->plan, &call->error)))
 	{
-		call->user_id = pstrdup(caller.user_id);
+		call->user_id = pstrdup(call->caller.user_id);
 		call->role_name = GetUserNameFromId(GetUserId(), false);
 		if (options->tags)
 			call->tags = JsonbToCString(NULL, &options->tags->root, 0);
-		call->state = CALL_ADMISSION;
+		call->reserve_since = GetCurrentTimestamp();
+		call->state = CALL_LIMITS;
 	}
 	else
 		call->state = CALL_DONE;
@@ -223,6 +227,7 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 static void
 call_await_commit(Call *call)
 {
+	limits_warn(call);
 	if (!setting_ledger_wait)
 	{
 		call->state = CALL_DONE;
@@ -372,7 +377,8 @@ attempt_finish(Call *call)
 	};
 	next = retry_decide(&call->plan, &state, call->reply.outcome,
 						call->reply.retry_after_ms, call->reply.do_not_retry);
-	if (next.step == STEP_GIVE_UP || call->handed_out)
+	if (next.step == STEP_GIVE_UP || call->handed_out ||
+		(call->may_have_cost && !limits_extend(call)))
 		call_give_up(call);
 	else
 	{
@@ -395,6 +401,47 @@ attempt_finish(Call *call)
  * Steps
  * ------------------------------------------------------------------------
  */
+
+/* After the ledger's own callback was registered: the last one runs first. */
+static void
+end_at_exit(void)
+{
+	if (!exit_callback_registered)
+		before_shmem_exit(end_live_calls, 0);
+	exit_callback_registered = true;
+}
+
+static void
+step_limits(Call *call)
+{
+	if (limits_may_apply(call))
+	{
+		if (!ledger_prepare(&call->error))
+		{
+			call->state = CALL_DONE;
+			return;
+		}
+		end_at_exit();
+	}
+	switch (limits_reserve(call))
+	{
+		case LIMITS_READY:
+			call->state = call->admitted ? CALL_RESERVE : CALL_ADMISSION;
+			break;
+		case LIMITS_REFUSED:
+			call->state = CALL_DONE;
+			break;
+		case LIMITS_WAIT:
+			if (past_deadline(call))
+			{
+				error_set(&call->error, ERRCODE_LLM_TIMEOUT,
+						  "a budget could not be counted before the deadline of the call");
+				error_hint(&call->error, "A lock on llm_usage_rollup may hold up who counts it.");
+				call->state = CALL_DONE;
+			}
+			break;
+	}
+}
 
 static void
 step_admission(Call *call)
@@ -422,6 +469,12 @@ step_reserve(Call *call)
 {
 	LedgerProgress progress = LEDGER_READY;
 
+	if (limits_expired(call))
+	{
+		limits_let_go(call);
+		call->state = CALL_LIMITS;
+		return;
+	}
 	if (!call->reserved)
 	{
 		LedgerRequest request = {
@@ -429,6 +482,7 @@ step_reserve(Call *call)
 			.user_id = call->user_id,
 			.role_name = call->role_name,
 			.power_level = power_level_name(call->plan.power_level),
+			.tier = call->plan.tier,
 			.tags = call->tags,
 		};
 
@@ -439,10 +493,7 @@ step_reserve(Call *call)
 	{
 		call->reserved = true;
 		call->state = CALL_TRANSFER;
-		/* After the ledger's own callback was registered: the last one runs first. */
-		if (!exit_callback_registered)
-			before_shmem_exit(end_live_calls, 0);
-		exit_callback_registered = true;
+		end_at_exit();
 		if (!attempt_start(call))
 			attempt_finish(call);
 	}
@@ -501,6 +552,9 @@ call_advance(Call *call)
 		before = call->state;
 		switch (call->state)
 		{
+			case CALL_LIMITS:
+				step_limits(call);
+				break;
 			case CALL_ADMISSION:
 				step_admission(call);
 				break;
@@ -531,6 +585,8 @@ call_sleep_ms(const Call *call)
 {
 	switch (call->state)
 	{
+		case CALL_LIMITS:
+			return LIMITS_POLL_MS;
 		case CALL_RESERVE:
 			return 100;
 		case CALL_ADMISSION:

@@ -128,8 +128,8 @@ attempt_build(Call *call, WireRequest *wire)
 	const ProviderModel	   asked = { model->name, model->max_output_tokens };
 	LlmError			   error = { 0 };
 
-	call->exchange = exchange_create(provider->format, &provider->endpoint, &asked, call->request,
-									 GetCurrentTimestamp());
+	call->exchange = exchange_create(provider->format, &provider->endpoint, &asked,
+									 limits_request(call), GetCurrentTimestamp());
 	if (!provider->format->build_chat(call->exchange, wire, &error))
 	{
 		attempt_refused(call, OUTCOME_UNSUPPORTED, error.message);
@@ -155,6 +155,7 @@ attempt_note_in_ledger(Call *call)
 			  .user_key_id = entry->user_key ? entry->user_key->id : 0,
 			  .prices = prices_for_prompt(&model->prices, call->request->input_tokens),
 			  .estimated_cost = entry->estimated_cost,
+			  .estimated_tokens = entry->estimated_tokens,
 			  .started_at = GetCurrentTimestamp(),
 	};
 
@@ -630,6 +631,7 @@ static void
 end_record(Call *call, const LedgerOutcome *outcome)
 {
 	ledger_settle(&call->ticket, outcome);
+	limits_settle(call, outcome);
 	call->cost = outcome->cost;
 	call->reserved = false;
 	call->attempt_open = false;

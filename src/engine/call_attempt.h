@@ -12,6 +12,7 @@
 
 #include "engine/attempts.h"
 #include "engine/call.h"
+#include "engine/call_limits.h"
 #include "lib/ilist.h"
 #include "net/http.h"
 #include "portability/instr_time.h"
@@ -20,6 +21,7 @@
 
 typedef enum CallState
 {
+	CALL_LIMITS,
 	CALL_ADMISSION,
 	CALL_RESERVE,
 	CALL_TRANSFER,
@@ -44,12 +46,15 @@ struct Call
 	char			  *role_name;
 	char			  *tags;	/* JSON text, or NULL */
 	const Catalog	  *catalog; /* pinned until the call is ended */
+	RouteCaller		   caller;
+	bool			   names_model;
 	RoutePlan		   plan;
+	CallLimits		   limits;
 
 	int64		started_ms; /* of now_ms() */
 	int64		deadline_ms;
 	int64		wait_until_ms; /* end of ADMISSION, BACKOFF or COMMIT */
-	TimestampTz reserve_since;
+	TimestampTz reserve_since; /* of LIMITS or RESERVE */
 	int			max_attempts;
 	bool		admitted;
 	bool		waits_for_place;

@@ -15,6 +15,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "routing/budget.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -335,6 +336,65 @@ load_rules(Catalog *catalog, const IdEntry *model_ids)
 	}
 }
 
+/* NULL: no limit; so is one that Money cannot hold. */
+static Money
+row_money_limit(const Row *row, int column)
+{
+	bool  is_null;
+	Datum value = row_datum(row, column, &is_null);
+	Money money;
+
+	if (is_null || !money_from_numeric(DatumGetNumeric(value), &money))
+		return BUDGET_NO_LIMIT;
+	return money;
+}
+
+static int64
+row_int64(const Row *row, int column, int64 if_null)
+{
+	bool  is_null;
+	Datum value = row_datum(row, column, &is_null);
+
+	return is_null ? if_null : DatumGetInt64(value);
+}
+
+static void
+read_budget(const Row *row, CatalogBudget *budget)
+{
+	budget->id = row_int64(row, 1, 0);
+	budget->updated_at = row_int64(row, 2, 0);
+	if (!budget_scope_from_name(row_string(row, 3), &budget->scope) ||
+		!budget_period_from_name(row_string(row, 5), &budget->period))
+		elog(ERROR, "unexpected scope or period of budget %lld", (long long) budget->id);
+	budget->scope_value = row_string(row, 4);
+	budget->limit.usd = row_money_limit(row, 6);
+	budget->limit.requests = row_int64(row, 7, BUDGET_NO_LIMIT);
+	budget->limit.tokens = row_int64(row, 8, BUDGET_NO_LIMIT);
+	budget->downgrades = row_bool(row, 9);
+	budget->warn_at = row_int32(row, 10, -1);
+}
+
+static void
+load_budgets(Catalog *catalog)
+{
+	MemoryContext previous;
+
+	run_query(psprintf("SELECT id, updated_at, scope, scope_value, period, limit_usd, limit_requests,"
+					   " limit_tokens, action = 'downgrade', (warn_at * 100)::integer"
+					   " FROM %s WHERE enabled ORDER BY id",
+					   extension_table("llm_budgets")));
+	previous = MemoryContextSwitchTo(catalog->context);
+	catalog->nbudgets = (int) SPI_processed;
+	catalog->budgets = palloc0(sizeof(CatalogBudget) * (SPI_processed + 1));
+	for (int i = 0; i < catalog->nbudgets; i++)
+	{
+		Row row = result_row(i);
+
+		read_budget(&row, &catalog->budgets[i]);
+	}
+	MemoryContextSwitchTo(previous);
+}
+
 static void
 load_tables(Catalog *catalog)
 {
@@ -343,6 +403,7 @@ load_tables(Catalog *catalog)
 
 	load_tiers(catalog);
 	load_rules(catalog, models);
+	load_budgets(catalog);
 }
 
 /* ------------------------------------------------------------------------

@@ -217,6 +217,7 @@ block_take(LedgerBlockState state)
 
 	ledger_ring->free_head = header->next;
 	ledger_ring->free_blocks--;
+	ledger_ring->touched_blocks = Max(ledger_ring->touched_blocks, block + 1);
 	header->state = state;
 	header->next = LEDGER_NONE;
 	return block;

@@ -40,7 +40,7 @@
 #define TRIM_BATCH	   1000 /* audit entries deleted at once: some 10 ms */
 
 /* A key of the rollup, in the order in which rows are locked: always the same. */
-#define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status"
+#define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status, subscription_tier"
 
 /* Counters of the rollup, and what one row adds to them. */
 static const char *const rollup_sums[][2] = {
@@ -55,6 +55,11 @@ static const char *const rollup_sums[][2] = {
 	{ "reasoning_tokens", "coalesce(reasoning_tokens, 0)" },
 	{ "total_cost", "coalesce(total_cost, 0)" },
 	{ "unknown_cost_requests", "(total_cost IS NULL)::integer" },
+	/* As ledger_charge does. */
+	{ "unknown_cost_estimate", "CASE WHEN total_cost IS NULL THEN coalesce(estimated_cost, 0) ELSE 0 END" },
+	{ "unknown_tokens_estimate",
+	  "CASE WHEN input_tokens IS NULL AND total_cost IS DISTINCT FROM 0"
+	  " THEN coalesce(estimated_tokens, 0) ELSE 0 END" },
 	{ "latency_sum_ms", "CASE WHEN is_final THEN response_time_ms ELSE 0 END" },
 };
 
@@ -116,7 +121,8 @@ append_rollup(StringInfo sql, const char *rows, bool single)
 	appendStringInfo(sql,
 					 "INSERT INTO %s AS r (" ROLLUP_KEY "%s, latency_histogram)"
 					 " SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id, provider,"
-					 " model, power_level, used_byok, status%s, coalesce(%s(%s), '{}') FROM %s%s"
+					 " model, power_level, used_byok, status, subscription_tier%s,"
+					 " coalesce(%s(%s), '{}') FROM %s%s"
 					 " ON CONFLICT (" ROLLUP_KEY ") DO UPDATE SET %s"
 					 " latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
 					 extension_table("llm_usage_rollup"), names.data, sums.data,

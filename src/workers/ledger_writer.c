@@ -325,6 +325,16 @@ write_notes(void)
 	return result;
 }
 
+/* Until then, nobody can tell from the tables how much was used. */
+static void
+note_catching_up(void)
+{
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	ledger_writer_queue()->writer_catches_up = spill.pending;
+	ledger_sleepers_wake();
+	LWLockRelease(ledger_lock);
+}
+
 static void
 load_spill(Oid database)
 {
@@ -339,6 +349,7 @@ load_spill(Oid database)
 
 		spill.lines[kind] = lappend(spill.lines[kind], line);
 	}
+	note_catching_up();
 }
 
 static void
@@ -349,6 +360,7 @@ finish_spill(Oid database)
 			return;
 	ledger_spill_remove(database);
 	spill.pending = false;
+	note_catching_up();
 }
 
 /*

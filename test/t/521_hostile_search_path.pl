@@ -116,7 +116,7 @@ my @statements = (
 	q(SELECT router.llm_key_set_active(id, false), router.llm_key_update(id, 'sk-9876543210', false), router.llm_key_delete(id) FROM router.llm_keys),
 	q(SELECT router.llm_audit_user_id(); TABLE router.llm_audit_logs),
 	q(SELECT router.llm_doctor(), router.llm_server_checks(NULL), router.llm_ledger_status()),
-	q(TABLE router.llm_status), q(TABLE router.llm_power_levels),
+	q(TABLE router.llm_status), q(TABLE router.llm_power_levels), q(SELECT router.llm_budget_counters(); TABLE router.llm_budget_status),
 	q(SELECT router.llm_seed_tiers(), router.llm_seed_providers(), router.llm_seed_models(), router.llm_seed_rules()),
 	q(CREATE ROLE someone), q(SELECT router.llm_grant('someone', 'application')), q(SELECT router.llm_grant('someone', 'administrator')),
 	q(SET ROLE someone; SELECT router.llm_user_id(); SELECT user_id FROM router.llm_usage_logs; SELECT user_id FROM router.llm_usage_rollup),
