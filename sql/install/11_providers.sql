@@ -106,6 +106,7 @@ CREATE TABLE llm_providers (
 	name				text NOT NULL UNIQUE,
 	display_name		text NOT NULL,
 	base_url			text NOT NULL,
+	confirmed_base_url	text,
 	check_path			text,
 	api_format			text NOT NULL DEFAULT 'openai',
 	auth_type			text NOT NULL DEFAULT 'bearer',
@@ -155,6 +156,8 @@ COMMENT ON COLUMN llm_providers.id IS 'Number of the provider, kept in the ledge
 COMMENT ON COLUMN llm_providers.name IS 'Short name used everywhere, such as openai: lower-case letters, digits, hyphens, underscores.';
 COMMENT ON COLUMN llm_providers.display_name IS 'Name for people.';
 COMMENT ON COLUMN llm_providers.base_url IS 'What the vendor''s own SDK takes as base URL, without a trailing slash.';
+COMMENT ON COLUMN llm_providers.confirmed_base_url IS
+	'The base_url that the extension''s owner last set or confirmed; users can store keys only while base_url is the same. Administrators cannot change it.';
 COMMENT ON COLUMN llm_providers.check_path IS
 	'The cheap authenticated request that proves a key: a path below base_url, or an https URL at its host or parent domain. NULL: keys are not checked.';
 COMMENT ON COLUMN llm_providers.api_format IS 'Wire format: openai, anthropic, google, cohere or replicate.';
@@ -178,6 +181,37 @@ COMMENT ON COLUMN llm_providers.last_success_at IS 'When a check or a request la
 COMMENT ON COLUMN llm_providers.created_at IS 'When the row was made.';
 COMMENT ON COLUMN llm_providers.updated_at IS 'When an operator last changed the row; the results of checks do not count.';
 COMMENT ON COLUMN llm_providers.installation IS 'Orders a restore: llm_install is loaded first.';
+
+-- Whoever may edit providers decides where the platform's keys go. Where users'
+-- keys go is for the owner to decide, and for who has the owner's privileges: an
+-- address of theirs is confirmed by being set, anybody else's by
+-- llm_provider_confirm_keys. A provider that others rename is another provider.
+-- A restore brings what was confirmed.
+CREATE FUNCTION llm_provider_address()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	restoring	boolean;
+BEGIN
+	IF NOT pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+		NEW.confirmed_base_url := CASE WHEN NEW.name = OLD.name THEN OLD.confirmed_base_url END;
+	ELSIF NEW.base_url IS DISTINCT FROM OLD.base_url THEN
+		EXECUTE format('SELECT %I.llm_restore_session(false)', TG_TABLE_SCHEMA) INTO restoring;
+		IF NOT restoring THEN
+			NEW.confirmed_base_url := NEW.base_url;
+		END IF;
+	END IF;
+	RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION llm_provider_address() IS
+	'Trigger function of llm_providers: keeps confirmed_base_url, which only the owner can move.';
+
+CREATE TRIGGER llm_providers_address
+	BEFORE INSERT OR UPDATE OF name, base_url, confirmed_base_url ON llm_providers
+	FOR EACH ROW EXECUTE FUNCTION llm_provider_address();
 
 CREATE TRIGGER llm_providers_touch
 	BEFORE UPDATE OF name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers

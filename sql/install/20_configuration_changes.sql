@@ -12,7 +12,7 @@ COMMENT ON FUNCTION llm_config_changed() IS
 	'Trigger function: at commit, makes every process read the routing configuration, or the users, anew.';
 
 CREATE TRIGGER llm_providers_changed
-	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers
+	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, confirmed_base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
 CREATE TRIGGER llm_providers_truncated AFTER TRUNCATE ON llm_providers
 	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();

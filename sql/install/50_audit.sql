@@ -68,7 +68,7 @@ BEGIN ATOMIC
 				   FILTER (WHERE v.value IS DISTINCT FROM before -> v.name) AS changes,
 			   jsonb_object_agg(v.name, llm_audit_shown(v.name, v.value)) FILTER (WHERE v.value <> 'null') AS row_values
 		FROM jsonb_each(COALESCE(after, before)) AS v (name, value)
-		WHERE v.name <> ALL ('{created_at,updated_at,installation,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
+		WHERE v.name <> ALL ('{created_at,updated_at,installation,confirmed_base_url,health_status,response_time_ms,uptime_percentage,error_rate,last_success_at}')
 	) AS c
 	WHERE operation <> 'UPDATE' OR c.changes IS NOT NULL;
 END;
@@ -198,16 +198,15 @@ BEGIN ATOMIC
 		WHERE k.id = (SELECT f.id FROM user_api_keys f WHERE f.id = (note ->> 'key_id')::bigint FOR NO KEY UPDATE SKIP LOCKED)
 		  AND right(k.encrypted_api_key, length(note ->> 'token_end')) = note ->> 'token_end'
 		  AND (k.checked_at <= w.created_at) IS NOT FALSE
-		RETURNING k.id, k.provider_id, k.user_id
+		RETURNING k.id
 	)
+	-- Everybody may listen, so this names nobody.
 	SELECT pg_notify('llm_router', t.event::text)
 	FROM (
-		SELECT jsonb_build_object('event', 'key_refused', 'key_id', m.id, 'provider', p.name, 'user_id', m.user_id)
+		SELECT jsonb_build_object('event', 'key_refused', 'key_id', m.id)
 		FROM marked m
-		JOIN llm_providers p ON p.id = m.provider_id
 		UNION ALL
-		SELECT jsonb_build_object('event', 'budget_warning', 'budget_id', w.detail -> 'budget_id',
-			'scope_value', w.detail -> 'scope_value', 'percent', w.detail -> 'percent')
+		SELECT jsonb_build_object('event', 'budget_warning', 'budget_id', w.detail -> 'budget_id', 'percent', w.detail -> 'percent')
 		FROM written w
 		WHERE note ->> 'action' = 'budget.warning'
 	) AS t (event);

@@ -4,7 +4,7 @@ CREATE FUNCTION llm_key_add(provider text, api_key text, key_name text DEFAULT '
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'llm_key_add';
 COMMENT ON FUNCTION llm_key_add(text, text, text, boolean) IS
-	'Stores a key of your own for a provider, encrypted, and returns its id. validate asks the provider first: a refused key is error LR005, a provider that cannot be asked LR002; nothing is stored then.';
+	'Stores a key of your own for a provider, encrypted, and returns its id. validate asks the provider first: a refused key is error LR005, a provider that cannot be asked LR002; nothing is stored then. LR005 also where the owner of the extension has not confirmed the provider''s base_url.';
 
 CREATE FUNCTION llm_key_test(provider text, api_key text,
 	OUT valid boolean, OUT http_status integer, OUT message text, OUT response_time_ms integer)
@@ -33,7 +33,7 @@ COMMENT ON FUNCTION llm_key_delete(bigint) IS 'Deletes one of your own keys; fal
 -- As the owner, whatever the caller may do; the barrier keeps a caller's own
 -- functions from seeing other users' rows first.
 CREATE VIEW llm_keys WITH (security_barrier) AS
-	SELECT k.id, p.name AS provider, k.key_name, k.masked_key, k.is_active,
+	SELECT k.id, p.name AS provider, k.base_url, k.key_name, k.masked_key, k.is_active,
 		CASE WHEN k.base_url <> p.base_url THEN 'address changed'
 			 WHEN k.refused_at IS NOT NULL THEN 'refused'
 			 WHEN NOT k.is_active THEN 'inactive'
@@ -45,6 +45,7 @@ CREATE VIEW llm_keys WITH (security_barrier) AS
 COMMENT ON VIEW llm_keys IS 'Your own keys, masked.';
 COMMENT ON COLUMN llm_keys.id IS 'Number of the key, which the llm_key functions take.';
 COMMENT ON COLUMN llm_keys.provider IS 'The provider that the key is for.';
+COMMENT ON COLUMN llm_keys.base_url IS 'Where it is sent, and nowhere else: the provider''s base_url when you stored it, or as the owner of the extension confirmed since.';
 COMMENT ON COLUMN llm_keys.key_name IS 'Your name for the key.';
 COMMENT ON COLUMN llm_keys.masked_key IS 'At most its first 3 and last 4 characters.';
 COMMENT ON COLUMN llm_keys.is_active IS 'Whether you want it used; see llm_key_set_active.';
@@ -69,7 +70,7 @@ CREATE FUNCTION llm_provider_confirm_keys(provider text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'llm_provider_confirm_keys';
 COMMENT ON FUNCTION llm_provider_confirm_keys(text) IS
-	'After a provider really moved: has its keys, the platform''s and users'', used at its new base_url, and returns how many. For the extension''s owner and superusers, since it decides where users'' keys are sent.';
+	'After a provider really moved, or an administrator added it: lets users store keys for its base_url, has the keys stored before, the platform''s and users'', used there, and returns how many those are. For the extension''s owner and superusers, since it decides where users'' keys are sent.';
 
 CREATE FUNCTION llm_keys_reencrypt()
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -32,8 +32,12 @@ BEGIN ATOMIC
 			 FROM pg_available_extensions WHERE name = 'llm_router' AND installed_version <> default_version),
 			'ALTER EXTENSION llm_router UPDATE;'
 		UNION ALL
+		-- Keys of users alone will do, as where everybody brings their own.
 		SELECT 2, 'providers', 'error', 'at least one provider can be called', 'no enabled provider has a key',
-			CASE WHEN NOT EXISTS (SELECT FROM usable) THEN ARRAY[''] END,
+			CASE WHEN NOT EXISTS (SELECT FROM usable)
+				AND NOT EXISTS (SELECT FROM user_api_keys k JOIN llm_providers p ON p.id = k.provider_id
+								WHERE p.enabled AND k.base_url = p.base_url AND k.is_active AND k.refused_at IS NULL)
+				THEN ARRAY[''] END,
 			'SELECT llm_provider_set_key(''openai'', ''…''); or add a provider with auth_type none.'
 		UNION ALL
 		SELECT 3, 'provider keys', 'warning', 'every provider that a rule names has a key', 'named by rules, but without a key',

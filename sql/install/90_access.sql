@@ -47,6 +47,21 @@ $$;
 COMMENT ON FUNCTION llm_access_privileges(text) IS
 	'The privileges that llm_grant gives: user (chat, own keys, own usage), application (user, and speaking for users) or administrator (configuration, platform keys, all usage).';
 
+-- Told by a privilege that it alone needs; a user's stand in application as well.
+CREATE FUNCTION llm_access_kinds(role regrole)
+RETURNS SETOF text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT DISTINCT k.access
+FROM (VALUES ('user', 'llm_chat'), ('application', 'llm_set_user'), ('administrator', 'llm_provider_set_key')) AS k (access, name)
+JOIN pg_extension e ON e.extname = 'llm_router'
+JOIN pg_proc p ON p.pronamespace = e.extnamespace AND p.proname = k.name
+CROSS JOIN LATERAL aclexplode(p.proacl) AS a
+WHERE a.grantee = $1
+$$;
+COMMENT ON FUNCTION llm_access_kinds(regrole) IS 'The kinds of access that a role itself was granted; application is user as well.';
+
 CREATE FUNCTION llm_access_change(access text, statements text[])
 RETURNS void
 LANGUAGE plpgsql
@@ -60,13 +75,13 @@ BEGIN
 			MESSAGE = format('unknown access "%s"', access),
 			HINT = 'Access is user, application or administrator.';
 	END IF;
-	FOREACH statement IN ARRAY statements LOOP
+	FOREACH statement IN ARRAY COALESCE(statements, '{}') LOOP
 		EXECUTE statement;
 	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION llm_access_change(text, text[]) IS
-	'Used by llm_grant and llm_revoke: checks the kind of access, then runs the statements as the caller.';
+	'Used by llm_grant and llm_revoke: checks the kind of access, then runs the statements, NULL for none, as the caller.';
 
 CREATE FUNCTION llm_grant(role regrole, access text)
 RETURNS void
@@ -90,11 +105,17 @@ BEGIN ATOMIC
 	SELECT llm_access_change(access,
 		array_agg(format('REVOKE %s ON %s FROM %s', p.privileges, p.object, role))
 		|| CASE access WHEN 'application' THEN ARRAY[format('REVOKE SET ON PARAMETER llm_router.user_id FROM %s', role)] END)
-	FROM llm_access_privileges(access) AS p;
+	FROM (
+		SELECT * FROM llm_access_privileges(access)
+		EXCEPT
+		SELECT s.*
+		FROM llm_access_kinds(role) AS other (access) CROSS JOIN LATERAL llm_access_privileges(other.access) AS s
+		WHERE other.access <> llm_revoke.access AND (other.access, llm_revoke.access) <> ('user', 'application')
+	) AS p;
 	SELECT llm_audit_write('access.revoke', role::text, jsonb_build_object('access', access));
 END;
 COMMENT ON FUNCTION llm_revoke(regrole, text) IS
-	'Takes back what llm_grant gave, except USAGE of the schema. Another kind of access that shares some of it has to be granted again. For superusers.';
+	'Takes back what llm_grant gave, except USAGE of the schema and what another kind of access of the role needs as well. Of application, which includes user, it takes back both. For superusers.';
 
 -- Also for upgrade scripts, whose new functions everybody may execute until
 -- this has run.

@@ -81,7 +81,7 @@ key_argument_refused(const CatalogProvider *provider, const KeyCheck *check, con
 		.user_id = user_id,
 		.action = user_id ? "byok.key.validation_failed" : "provider.key.validation_failed",
 		.object = provider->name,
-		.detail = audit_refusal_detail(0, NULL, check->message),
+		.detail = audit_key_detail(0, NULL, check->message),
 	});
 	ereport(ERROR,
 			(errcode(ERRCODE_LLM_KEY),

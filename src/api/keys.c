@@ -22,6 +22,7 @@
 #include "state/master_key.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 
 PG_FUNCTION_INFO_V1(llm_provider_set_key);
 PG_FUNCTION_INFO_V1(llm_provider_confirm_keys);
@@ -33,7 +34,7 @@ validate_platform_key(const CatalogProvider *provider, const char *api_key)
 	KeyCheck check;
 
 	key_check(provider, api_key, &check);
-	if (check.verdict == KEY_REFUSED)
+	if (check.verdict == KEY_REFUSED || check.verdict == KEY_NOT_PERMITTED)
 		key_argument_refused(provider, &check, NULL);
 	if (check.verdict == KEY_UNKNOWN)
 		ereport(WARNING,
@@ -198,6 +199,34 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 	return nkeys;
 }
 
+/* Users can store keys for the address that the caller has seen. */
+static void
+confirm_address(const CatalogProvider *provider)
+{
+	Oid	  types[] = { INT4OID, TEXTOID };
+	Datum values[] = {
+		Int32GetDatum(provider->id),
+		CStringGetTextDatum(provider->endpoint.base_url),
+	};
+
+	key_execute(psprintf("UPDATE %s SET confirmed_base_url = $2 WHERE id = $1",
+						 extension_table("llm_providers")),
+				2, types, values);
+}
+
+/* What was confirmed: an administrator may have changed the address meanwhile. */
+static char *
+confirmation_detail(const CatalogProvider *provider, int64 nkeys)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "{\"keys\": " INT64_FORMAT ", \"base_url\": ", nkeys);
+	escape_json(&detail, provider->endpoint.base_url);
+	appendStringInfoChar(&detail, '}');
+	return detail.data;
+}
+
 static int64
 confirm_keys(const CatalogProvider *provider)
 {
@@ -205,13 +234,14 @@ confirm_keys(const CatalogProvider *provider)
 	int64	  nkeys;
 
 	key_change_begin(&change);
+	confirm_address(provider);
 	nkeys = move_keys(provider, "llm_provider_keys", "provider_id", "NULL::text") +
 			move_keys(provider, "user_api_keys", "id", "user_id");
 	audit_write(&(AuditEntry){
 		.actor = change.actor,
 		.action = "provider.keys.confirm",
 		.object = provider->name,
-		.detail = psprintf("{\"keys\": %lld}", (long long) nkeys),
+		.detail = confirmation_detail(provider, nkeys),
 	});
 	key_change_end(&change);
 	return nkeys;
@@ -220,9 +250,9 @@ confirm_keys(const CatalogProvider *provider)
 /*
  * llm_provider_confirm_keys(provider text) RETURNS bigint
  *
- * Has the keys that were stored for an earlier base_url of the provider used at
- * its present one; returns how many.  One transaction: LR009 when one of them
- * cannot be opened, and none is moved.
+ * Lets users store keys for the provider's present base_url, and has those that
+ * were stored for an earlier one used there; returns how many.  One transaction:
+ * LR009 when one of them cannot be opened, and none is moved.
  */
 Datum
 llm_provider_confirm_keys(PG_FUNCTION_ARGS)

@@ -27,6 +27,9 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 
+/* Of a user, for all providers. */
+#define MAX_USER_KEYS 100
+
 PG_FUNCTION_INFO_V1(llm_key_add);
 PG_FUNCTION_INFO_V1(llm_key_test);
 PG_FUNCTION_INFO_V1(llm_key_update);
@@ -114,6 +117,25 @@ key_id_argument(FunctionCallInfo fcinfo)
 	return PG_GETARG_INT64(0);
 }
 
+/*
+ * Read provider and key of the arguments.  Whatever takes a user's key begins here:
+ * it goes to no address that only an administrator chose.
+ */
+static void
+read_user_key(FunctionCallInfo fcinfo, const char *provider, KeyArguments *arguments)
+{
+	key_arguments_read(fcinfo, 1, provider, arguments);
+	key_argument_check(arguments);
+	if (!arguments->provider->confirmed)
+		ereport(ERROR,
+				(errcode(ERRCODE_LLM_KEY),
+				 errmsg("provider \"%s\" may not be sent keys of users yet", arguments->provider->name),
+				 errdetail("Its address %s was not set or confirmed by the owner of the extension.",
+						   arguments->provider->endpoint.base_url),
+				 errhint("The owner or a superuser confirms it with SELECT llm_provider_confirm_keys('%s').",
+						 arguments->provider->name)));
+}
+
 /* Ask the provider; a key that it refuses, or cannot be asked about, is an error. */
 static void
 validate_user_key(const CatalogProvider *provider, const char *api_key)
@@ -121,8 +143,14 @@ validate_user_key(const CatalogProvider *provider, const char *api_key)
 	KeyCheck check;
 	bool	 is_role;
 
+	if (!key_check_possible(provider))
+		ereport(ERROR,
+				(errcode(ERRCODE_LLM_ALL_FAILED),
+				 errmsg("provider \"%s\" has no request that checks keys", provider->name),
+				 errhint("Nothing was stored. Store it unchecked with validate => false; an administrator "
+						 "can set check_path in llm_providers.")));
 	key_check(provider, api_key, &check);
-	if (check.verdict == KEY_REFUSED)
+	if (check.verdict == KEY_REFUSED || check.verdict == KEY_NOT_PERMITTED)
 		key_argument_refused(provider, &check, caller_user_id(&is_role));
 	if (check.verdict == KEY_UNKNOWN)
 		ereport(ERROR,
@@ -144,6 +172,24 @@ sealed_key(const KeyChange *change, const KeyArguments *arguments)
 		!credential_seal(arguments->api_key, change->user_id, arguments->provider->origin, &token, &error))
 		error_throw(&error);
 	return CStringGetTextDatum(token);
+}
+
+/*
+ * Bounds what one user can have the periodic checks ask about.  Sessions that add
+ * keys at the same moment can pass it by their number, which does no harm.
+ */
+static void
+require_room(const KeyChange *change)
+{
+	Oid	  type = TEXTOID;
+	Datum value = CStringGetTextDatum(change->user_id);
+
+	if (key_execute(psprintf("SELECT FROM %s WHERE user_id = $1", extension_table("user_api_keys")),
+					1, &type, &value) >= MAX_USER_KEYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("you have %d keys already, which is the most that a user can have", MAX_USER_KEYS),
+				 errhint("Delete some with llm_key_delete; SELECT * FROM llm_keys shows them.")));
 }
 
 /* Store a key under a name that must be new. */
@@ -176,15 +222,18 @@ insert_key(const KeyChange *change, const KeyArguments *arguments, const char *n
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
 }
 
-/* Names are shown, so an argument in the wrong place must not become one. */
+/*
+ * Names are shown, so an argument in the wrong place must not become one.  Where both
+ * words look like names, nobody can tell.
+ */
 static char *
-key_name_argument(FunctionCallInfo fcinfo, int number)
+key_name_argument(FunctionCallInfo fcinfo, int number, const char *api_key)
 {
 	char *name = argument_string(fcinfo, number);
 
 	if (name == NULL)
 		return pstrdup("default");
-	if (strcmp(redact_keys(pstrdup(name)), name) != 0)
+	if (strcmp(name, api_key) == 0 || strcmp(redact_keys(pstrdup(name)), name) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the name of the key looks like an API key"),
@@ -195,17 +244,18 @@ key_name_argument(FunctionCallInfo fcinfo, int number)
 static int64
 add_key(FunctionCallInfo fcinfo, KeyArguments *arguments)
 {
-	char	 *name = key_name_argument(fcinfo, 2);
+	char	 *name;
 	bool	  checked = argument_bool(fcinfo, 3, true);
 	KeyChange change;
 	StoredKey key;
 
-	key_arguments_read(fcinfo, 1, argument_string(fcinfo, 0), arguments);
-	key_argument_check(arguments);
+	read_user_key(fcinfo, argument_string(fcinfo, 0), arguments);
+	name = key_name_argument(fcinfo, 2, arguments->api_key);
 	if (checked)
 		validate_user_key(arguments->provider, arguments->api_key);
 
 	key_change_begin(&change);
+	require_room(&change);
 	key = (StoredKey){ .provider = pstrdup(arguments->provider->name), .name = name };
 	key.id = insert_key(&change, arguments, key.name, checked);
 	audit_key(&change, "byok.key.add", &key, checked ? "" : ", \"validated\": false");
@@ -217,10 +267,11 @@ add_key(FunctionCallInfo fcinfo, KeyArguments *arguments)
  * llm_key_add(provider text, api_key text, key_name text, validate boolean)
  *		RETURNS bigint
  *
- * Stores a key of the user and returns its id.  22023 for a key that can be none
- * and for an unknown provider, 23505 for a name that is taken, 23514 for a name
- * that is none, LR005 when the provider refuses the key, LR002 when it cannot be
- * asked, LR009 without the right master key.
+ * Stores a key of the user and returns its id.  22023 for a key that can be none,
+ * for an unknown provider and for one key too many, 23505 for a name that is taken,
+ * 23514 for a name that is none, LR005 when the provider refuses the key or its
+ * address is not confirmed, LR002 when it cannot be asked, LR009 without the right
+ * master key.
  */
 Datum
 llm_key_add(PG_FUNCTION_ARGS)
@@ -274,8 +325,7 @@ llm_key_test(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	PG_TRY();
 	{
-		key_arguments_read(fcinfo, 1, argument_string(fcinfo, 0), &arguments);
-		key_argument_check(&arguments);
+		read_user_key(fcinfo, argument_string(fcinfo, 0), &arguments);
 		key_check(arguments.provider, arguments.api_key, &check);
 	}
 	PG_FINALLY();
@@ -345,8 +395,7 @@ llm_key_update(PG_FUNCTION_ARGS)
 	key_id = key_id_argument(fcinfo);
 	PG_TRY();
 	{
-		key_arguments_read(fcinfo, 1, provider_of_key(key_id), &arguments);
-		key_argument_check(&arguments);
+		read_user_key(fcinfo, provider_of_key(key_id), &arguments);
 		if (checked)
 			validate_user_key(arguments.provider, arguments.api_key);
 		replace_key(&arguments, key_id, checked);

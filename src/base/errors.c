@@ -17,6 +17,7 @@ static const char *const outcome_names[OUTCOME_COUNT] = {
 	[OUTCOME_RATE_LIMITED] = "rate_limited",
 	[OUTCOME_QUOTA] = "quota_exhausted",
 	[OUTCOME_BAD_KEY] = "bad_key",
+	[OUTCOME_NOT_PERMITTED] = "not_permitted",
 	[OUTCOME_BAD_REQUEST] = "bad_request",
 	[OUTCOME_TOO_LARGE] = "too_large",
 	[OUTCOME_CONTEXT_TOO_LONG] = "context_too_long",

@@ -33,7 +33,8 @@ typedef enum Outcome
 	OUTCOME_RETRYABLE,		  /* server error, overloaded, connection lost */
 	OUTCOME_RATE_LIMITED,	  /* try again after retry_after_ms */
 	OUTCOME_QUOTA,			  /* the account has no credit left */
-	OUTCOME_BAD_KEY,		  /* key refused, or without permission */
+	OUTCOME_BAD_KEY,		  /* the provider does not know the key, or not any more */
+	OUTCOME_NOT_PERMITTED,	  /* it knows the key, which may not do this, or not from here */
 	OUTCOME_BAD_REQUEST,	  /* refused as invalid; others would refuse it too */
 	OUTCOME_TOO_LARGE,		  /* larger than this account's rate limit */
 	OUTCOME_CONTEXT_TOO_LONG, /* a model with a larger window may do */

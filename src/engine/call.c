@@ -319,7 +319,7 @@ call_give_up(Call *call)
 
 /*
  * The provider refused the user's key: it is not used again until the provider
- * accepts it.  403 may mean only that it may not do this.
+ * accepts it.
  */
 static void
 mark_refused_key(const Call *call)
@@ -328,7 +328,7 @@ mark_refused_key(const Call *call)
 	const UserKey	*key = entry->user_key;
 	char			*refusal;
 
-	if (key == NULL || call->reply.outcome != OUTCOME_BAD_KEY || call->http_status == 403)
+	if (key == NULL || call->reply.outcome != OUTCOME_BAD_KEY)
 		return;
 	refusal = psprintf("HTTP status %d%s%s", call->http_status, call->reply.message ? ": " : "",
 					   call->reply.message ? call->reply.message : "");
@@ -338,7 +338,7 @@ mark_refused_key(const Call *call)
 							   .user_id = call->user_id,
 							   .action = "byok.key.refused",
 							   .object = entry->model->provider->name,
-							   .detail = audit_refusal_detail(key->id, NULL, refusal),
+							   .detail = audit_key_detail(key->id, NULL, refusal),
 						   });
 }
 

@@ -18,6 +18,12 @@ struct KeyProbe
 	TimestampTz	  started;
 };
 
+bool
+key_check_possible(const CatalogProvider *provider)
+{
+	return provider->format != NULL && provider->endpoint.check_path != NULL;
+}
+
 KeyProbe *
 key_check_start(const CatalogProvider *provider, const char *api_key)
 {
@@ -31,7 +37,7 @@ key_check_start(const CatalogProvider *provider, const char *api_key)
 	KeyProbe   *probe = palloc0(sizeof(KeyProbe));
 
 	probe->started = GetCurrentTimestamp();
-	if (provider->format == NULL || provider->endpoint.check_path == NULL)
+	if (!key_check_possible(provider))
 		return probe;
 	provider->format->build_check(&provider->endpoint, &wire);
 	wire_request_authorize(&wire, provider->endpoint.auth_type, api_key);
@@ -58,6 +64,22 @@ refusal_text(const WireResponse *response, const ProviderReply *reply, const cha
 	return psprintf("%s: %s", text, reply->message);
 }
 
+static KeyVerdict
+verdict_of(Outcome outcome)
+{
+	switch (outcome)
+	{
+		case OUTCOME_OK:
+			return KEY_ACCEPTED;
+		case OUTCOME_BAD_KEY:
+			return KEY_REFUSED;
+		case OUTCOME_NOT_PERMITTED:
+			return KEY_NOT_PERMITTED;
+		default:
+			return KEY_UNKNOWN;
+	}
+}
+
 /* What an answer says of the key. */
 static void
 read_answer(const WireResponse *response, const char *api_key, KeyCheck *check)
@@ -66,13 +88,9 @@ read_answer(const WireResponse *response, const char *api_key, KeyCheck *check)
 
 	provider_read_check(response, &reply);
 	check->http_status = response->status;
-	if (reply.outcome == OUTCOME_OK)
-		check->verdict = KEY_ACCEPTED;
-	else
-	{
-		check->verdict = reply.outcome == OUTCOME_BAD_KEY ? KEY_REFUSED : KEY_UNKNOWN;
+	check->verdict = verdict_of(reply.outcome);
+	if (check->verdict != KEY_ACCEPTED)
 		check->message = refusal_text(response, &reply, api_key);
-	}
 }
 
 void

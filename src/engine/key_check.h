@@ -11,7 +11,8 @@ typedef enum KeyVerdict
 {
 	KEY_ACCEPTED,
 	KEY_REFUSED,
-	KEY_UNKNOWN /* no check, no answer, or one that says neither */
+	KEY_NOT_PERMITTED, /* known, but not for this; it may be good for calls */
+	KEY_UNKNOWN		   /* no check, no answer, or one that says neither */
 } KeyVerdict;
 
 typedef struct KeyCheck
@@ -22,6 +23,9 @@ typedef struct KeyCheck
 	char	  *message; /* why, unless accepted, with the provider's words but without the
 						 * key; palloc'd */
 } KeyCheck;
+
+/* Whether the provider has a request that checks keys. */
+extern bool key_check_possible(const CatalogProvider *provider);
 
 /*
  * Send the provider's cheap authenticated request, once, and wait for the

@@ -57,13 +57,14 @@ typedef struct Sign
 
 /* The first that fits decides. */
 static const Sign signs[] = {
-	/* The key is wrong or revoked. */
+	/* The key is wrong or revoked, in so many words: such a key is not sent again. */
 	{ STATUS(401, 401, OUTCOME_BAD_KEY) },
 	{ CODE("api_key_invalid", OUTCOME_BAD_KEY) },
 	{ CODE("invalid_api_key", OUTCOME_BAD_KEY) },
 	{ CODE("authentication", OUTCOME_BAD_KEY) },
 	{ CODE("authentication_error", OUTCOME_BAD_KEY) },
-	{ MESSAGE(400, 400, "incorrect api key", OUTCOME_BAD_KEY) }, /* xAI */
+	{ MESSAGE(400, 400, "incorrect api key", OUTCOME_BAD_KEY) },				 /* xAI */
+	{ MESSAGE_AND(403, 403, "api key", "reported as leaked", OUTCOME_BAD_KEY) }, /* Google */
 
 	/* No credit, except OpenRouter's limit on requests in flight. */
 	{ CODE_AT(402, 402, "openrouter_in_flight_budget", OUTCOME_RATE_LIMITED) },
@@ -92,13 +93,13 @@ static const Sign signs[] = {
 	{ MESSAGE(403, 403, "context length", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE_AND(403, 403, "tokens", "exceed", OUTCOME_CONTEXT_TOO_LONG) },
 	{ MESSAGE_AND(403, 403, "tokens", "must be <=", OUTCOME_CONTEXT_TOO_LONG) },
-	{ STATUS(403, 403, OUTCOME_BAD_KEY) },
-	{ CODE("permission_denied", OUTCOME_BAD_KEY) },
+	{ STATUS(403, 403, OUTCOME_NOT_PERMITTED) },
+	{ CODE("permission_denied", OUTCOME_NOT_PERMITTED) },
 
 	/* Google: a file that is not ready, else an account that may not from there. */
 	{ MESSAGE_AND(400, 400, "file", "active state", OUTCOME_BAD_REQUEST) },
-	{ CODE_AT(400, 400, "failed_precondition", OUTCOME_BAD_KEY) },
-	{ CODE("permission_error", OUTCOME_BAD_KEY) },
+	{ CODE_AT(400, 400, "failed_precondition", OUTCOME_NOT_PERMITTED) },
+	{ CODE("permission_error", OUTCOME_NOT_PERMITTED) },
 
 	/* The model is gone, or was never there. */
 	{ STATUS(404, 404, OUTCOME_MODEL_GONE) },

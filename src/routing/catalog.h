@@ -42,6 +42,7 @@ typedef struct CatalogProvider
 	const char		*format_name;
 	ProviderEndpoint endpoint;
 	const char		*origin;		/* provider_origin(base_url) */
+	bool			 confirmed;		/* base_url is where the owner lets users' keys go */
 	const char		*encrypted_key; /* the platform key's token; NULL: none, or for another base_url */
 } CatalogProvider;
 

@@ -9,10 +9,11 @@
 /* Which candidate comes next. */
 typedef enum NextCandidate
 {
-	NEXT_NONE,		/* none: others would refuse the request as well */
-	NEXT_ANY,		/* the one that follows */
-	NEXT_OTHER_KEY, /* the first with another provider or key, else the one that follows */
-	NEXT_LARGER		/* the first whose context window is known to be larger */
+	NEXT_NONE,			 /* none: others would refuse the request as well */
+	NEXT_ANY,			 /* the one that follows */
+	NEXT_OTHER_KEY,		 /* the first with another key; this one is not sent again */
+	NEXT_BEST_OTHER_KEY, /* the first with another key, else the one that follows */
+	NEXT_LARGER			 /* the first whose context window is known to be larger */
 } NextCandidate;
 
 typedef struct RetryRule
@@ -29,6 +30,7 @@ static const RetryRule rules[OUTCOME_COUNT] = {
 	[OUTCOME_RATE_LIMITED] = { 2, true, NEXT_ANY, ERRCODE_LLM_ALL_FAILED },
 	[OUTCOME_QUOTA] = { 0, false, NEXT_ANY, ERRCODE_LLM_ALL_FAILED },
 	[OUTCOME_BAD_KEY] = { 0, false, NEXT_OTHER_KEY, ERRCODE_LLM_KEY },
+	[OUTCOME_NOT_PERMITTED] = { 0, false, NEXT_BEST_OTHER_KEY, ERRCODE_LLM_KEY },
 	[OUTCOME_BAD_REQUEST] = { 0, false, NEXT_NONE, ERRCODE_LLM_BAD_REQUEST },
 	[OUTCOME_TOO_LARGE] = { 0, false, NEXT_ANY, ERRCODE_LLM_ALL_FAILED },
 	[OUTCOME_CONTEXT_TOO_LONG] = { 0, false, NEXT_LARGER, ERRCODE_LLM_BAD_REQUEST },
@@ -36,7 +38,7 @@ static const RetryRule rules[OUTCOME_COUNT] = {
 	[OUTCOME_FILTERED] = { 0, false, NEXT_NONE, ERRCODE_LLM_BAD_REQUEST },
 	[OUTCOME_TIMEOUT] = { 0, false, NEXT_ANY, ERRCODE_LLM_TIMEOUT },
 	[OUTCOME_PROTOCOL_ERROR] = { 1, false, NEXT_ANY, ERRCODE_LLM_ALL_FAILED },
-	[OUTCOME_BLOCKED_ADDRESS] = { 0, false, NEXT_OTHER_KEY, ERRCODE_LLM_ALL_FAILED },
+	[OUTCOME_BLOCKED_ADDRESS] = { 0, false, NEXT_BEST_OTHER_KEY, ERRCODE_LLM_ALL_FAILED },
 	[OUTCOME_UNUSABLE_KEY] = { 0, false, NEXT_OTHER_KEY, ERRCODE_LLM_KEY },
 	[OUTCOME_UNSUPPORTED] = { 0, false, NEXT_ANY, ERRCODE_LLM_BAD_REQUEST },
 	[OUTCOME_CANCELLED] = { 0, false, NEXT_NONE, ERRCODE_LLM_ALL_FAILED },
@@ -67,12 +69,30 @@ backoff_ms(int tries, double random)
 	return delay / 2 + (int64) ((double) delay / 2 * random);
 }
 
+/* A plan has one key of each kind for a provider. */
+static bool
+has_same_key(const PlanEntry *a, const PlanEntry *b)
+{
+	return a->model->provider == b->model->provider && a->used_byok == b->used_byok;
+}
+
+/* Whatever happens to the call, no entry with the key of this one is next. */
+static void
+pass_over_key(RoutePlan *plan, int entry)
+{
+	for (int i = 0; i < plan->neligible; i++)
+		if (has_same_key(&plan->entries[i], &plan->entries[entry]))
+			plan->entries[i].passed_over = true;
+}
+
 static bool
 is_next(const RoutePlan *plan, int entry, int other, NextCandidate next)
 {
 	const PlanEntry *from = &plan->entries[entry];
 	const PlanEntry *to = &plan->entries[other];
 
+	if (to->passed_over)
+		return false;
 	switch (next)
 	{
 		case NEXT_NONE:
@@ -80,8 +100,8 @@ is_next(const RoutePlan *plan, int entry, int other, NextCandidate next)
 		case NEXT_ANY:
 			return true;
 		case NEXT_OTHER_KEY:
-			return to->model->provider != from->model->provider ||
-				   to->used_byok != from->used_byok;
+		case NEXT_BEST_OTHER_KEY:
+			return !has_same_key(to, from);
 		case NEXT_LARGER:
 			return to->model->context_window > from->model->context_window;
 	}
@@ -97,7 +117,7 @@ find_next(const RoutePlan *plan, int entry, NextCandidate next)
 		if (is_next(plan, entry, other, next))
 			return other;
 	}
-	if (next == NEXT_OTHER_KEY)
+	if (next == NEXT_BEST_OTHER_KEY)
 		return find_next(plan, entry, NEXT_ANY);
 	return -1;
 }
@@ -124,7 +144,7 @@ may_retry(const RetryRule *rule, const RetryState *state, int64 retry_after_ms,
 }
 
 RetryDecision
-retry_decide(const RoutePlan *plan, const RetryState *state, Outcome outcome,
+retry_decide(RoutePlan *plan, const RetryState *state, Outcome outcome,
 			 int64 retry_after_ms, bool do_not_retry)
 {
 	const RetryRule *rule = &rules[outcome];
@@ -135,6 +155,8 @@ retry_decide(const RoutePlan *plan, const RetryState *state, Outcome outcome,
 	if (state->attempts >= state->max_attempts || state->remaining_ms <= 0)
 		return decision;
 
+	if (rule->next == NEXT_OTHER_KEY)
+		pass_over_key(plan, state->entry);
 	next = find_next(plan, state->entry, rule->next);
 	if (!do_not_retry &&
 		may_retry(rule, state, retry_after_ms, next < 0, &decision.wait_ms))

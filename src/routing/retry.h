@@ -38,9 +38,10 @@ typedef struct RetryDecision
 /*
  * retry_after_ms is what the provider asked for, or -1; do_not_retry what
  * x-should-retry: false said.  The rules stand in one table in retry.c and in
- * doc/routing.md.
+ * doc/routing.md.  Where the key is to blame, every entry of the plan with that key
+ * is passed over from now on.
  */
-extern RetryDecision retry_decide(const RoutePlan *plan, const RetryState *state,
+extern RetryDecision retry_decide(RoutePlan *plan, const RetryState *state,
 								  Outcome outcome, int64 retry_after_ms,
 								  bool do_not_retry);
 

@@ -151,6 +151,7 @@ add_entry(Planner *planner, const CatalogModel *model, PlanReason reason, int ru
 	entry->used_byok = user_key != NULL;
 	entry->user_key = user_key;
 	entry->eligible = eligible;
+	entry->passed_over = false;
 	route_estimate(entry, planner->request, 0);
 }
 

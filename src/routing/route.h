@@ -69,6 +69,7 @@ typedef struct PlanEntry
 	bool				used_byok;
 	const UserKey	   *user_key; /* with used_byok; else NULL */
 	bool				eligible;
+	bool				passed_over; /* its key was refused in this call: see retry_decide */
 
 	/*
 	 * Upper bound of the cost: the estimated prompt at the dearest price that

@@ -57,23 +57,27 @@ audit_write(const AuditEntry *entry)
 		elog(ERROR, "could not write to llm_audit_logs: %s", SPI_result_code_string(result));
 }
 
+/* A member of an object, unless it is NULL. */
+static void
+append_member(StringInfo object, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	appendStringInfo(object, "%s\"%s\": ", object->data[object->len - 1] == '{' ? "" : ", ", name);
+	escape_json(object, value);
+}
+
 char *
-audit_refusal_detail(int64 key_id, const char *key_name, const char *refusal)
+audit_key_detail(int64 key_id, const char *key_name, const char *refusal)
 {
 	StringInfoData detail;
 
 	initStringInfo(&detail);
 	appendStringInfoChar(&detail, '{');
 	if (key_id != 0)
-		appendStringInfo(&detail, "\"key_id\": " INT64_FORMAT ", ", key_id);
-	if (key_name)
-	{
-		appendStringInfoString(&detail, "\"key_name\": ");
-		escape_json(&detail, key_name);
-		appendStringInfoString(&detail, ", ");
-	}
-	appendStringInfoString(&detail, "\"refusal\": ");
-	escape_json(&detail, refusal);
+		appendStringInfo(&detail, "\"key_id\": " INT64_FORMAT, key_id);
+	append_member(&detail, "key_name", key_name);
+	append_member(&detail, "refusal", refusal);
 	appendStringInfoChar(&detail, '}');
 	return detail.data;
 }

@@ -23,7 +23,7 @@ typedef struct AuditEntry
  * The detail of a refused key, palloc'd: its id (0: it has none yet) and name (or
  * NULL), and what the provider said.
  */
-extern char *audit_refusal_detail(int64 key_id, const char *key_name, const char *refusal);
+extern char *audit_key_detail(int64 key_id, const char *key_name, const char *refusal);
 
 /*
  * Write the entry in this transaction: what is undone is not audited.  Between

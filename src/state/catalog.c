@@ -184,6 +184,7 @@ read_provider(const Row *row, CatalogProvider *provider)
 		provider->endpoint.rules = provider->format->read_rules(DatumGetJsonbPCopy(rules));
 	provider->origin = provider_origin(provider->endpoint.base_url);
 	provider->encrypted_key = row_string(row, 9);
+	provider->confirmed = row_bool(row, 10);
 }
 
 static IdEntry *
@@ -193,7 +194,8 @@ load_providers(Catalog *catalog)
 	MemoryContext previous;
 
 	run_query(psprintf("SELECT p.id, p.name, p.enabled, p.api_format, p.base_url, p.check_path,"
-					   " p.auth_type, p.request_rules, k.encrypted_api_key"
+					   " p.auth_type, p.request_rules, k.encrypted_api_key,"
+					   " p.confirmed_base_url = p.base_url"
 					   " FROM %s p LEFT JOIN %s k ON k.provider_id = p.id AND k.base_url = p.base_url"
 					   " ORDER BY p.name COLLATE \"C\"",
 					   extension_table("llm_providers"), extension_table("llm_provider_keys")));

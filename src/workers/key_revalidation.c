@@ -30,7 +30,6 @@
 #include "state/catalog.h"
 #include "state/rounds.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "workers/worker.h"
@@ -223,41 +222,41 @@ drive_keys(CheckedBatch *batch, Walk *walk)
  * ------------------------------------------------------------------------
  */
 
-/* The same as when a call meets the refusal. */
-static char *
-notification(const CheckedKey *key)
+static bool
+is_refused_now(const CheckedKey *key)
 {
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfo(&json, "{\"event\": \"key_refused\", \"key_id\": " INT64_FORMAT ", \"provider\": ",
-					 key->id);
-	escape_json(&json, key->provider->name);
-	appendStringInfoString(&json, ", \"user_id\": ");
-	escape_json(&json, key->user_id);
-	appendStringInfoChar(&json, '}');
-	return json.data;
+	return key->check.verdict == KEY_REFUSED && !key->was_refused;
 }
 
-/* A key is refused that was not before: tell those who look, and those who listen. */
+static bool
+is_accepted_again(const CheckedKey *key)
+{
+	return key->check.verdict == KEY_ACCEPTED && key->was_refused;
+}
+
 static void
-report_refusal(const CheckedKey *key)
+audit_check(const CheckedKey *key, const char *action, const char *refusal)
 {
 	audit_write(&(AuditEntry){
 		.actor = WORKER_NAME,
 		.user_id = key->user_id,
-		.action = "byok.key.refused",
+		.action = action,
 		.object = key->provider->name,
-		.detail = audit_refusal_detail(key->id, key->name, key->check.message),
+		.detail = audit_key_detail(key->id, key->name, refusal),
 	});
-	Async_Notify(NOTIFY_CHANNEL, notification(key));
 }
 
-/* As in calls: 403 may mean only that the key may not do this. */
-static bool
-is_refused(const CheckedKey *key)
+/* Tell those who look what has changed, and those who listen of refusals, as calls do. */
+static void
+report_key(const CheckedKey *key)
 {
-	return key->check.verdict == KEY_REFUSED && key->check.http_status != 403;
+	if (is_accepted_again(key))
+		audit_check(key, "byok.key.accepted", NULL);
+	if (!is_refused_now(key))
+		return;
+	audit_check(key, "byok.key.refused", key->check.message);
+	Async_Notify(NOTIFY_CHANNEL,
+				 psprintf("{\"event\": \"key_refused\", \"key_id\": " INT64_FORMAT "}", key->id));
 }
 
 /*
@@ -268,8 +267,7 @@ static bool
 write_key(const CheckedKey *key)
 {
 	char	   *table = extension_table("user_api_keys");
-	bool		refused = is_refused(key);
-	bool		accepted_again = key->was_refused && key->check.verdict == KEY_ACCEPTED;
+	bool		refused = key->check.verdict == KEY_REFUSED;
 	Oid			types[] = { INT8OID, TEXTOID, TEXTOID };
 	Datum		values[3] = { Int64GetDatum(key->id), CStringGetTextDatum(key->token) };
 	const char *change = "";
@@ -279,7 +277,7 @@ write_key(const CheckedKey *key)
 		values[2] = CStringGetTextDatum(key->check.message);
 		change = ", refused_at = coalesce(refused_at, now()), refusal = $3";
 	}
-	else if (accepted_again)
+	else if (is_accepted_again(key))
 		change = ", refused_at = NULL, refusal = NULL";
 	if (SPI_execute_with_args(psprintf("UPDATE %s SET checked_at = now()%s WHERE id ="
 									   " (SELECT id FROM %s WHERE id = $1 AND encrypted_api_key = $2"
@@ -303,10 +301,10 @@ write_batch(const CheckedBatch *batch, Walk *walk)
 
 		if (!key->finished)
 			continue;
-		if (!write_key(key))
+		if (write_key(key))
+			report_key(key);
+		else
 			walk->locked++;
-		else if (is_refused(key) && !key->was_refused)
-			report_refusal(key);
 	}
 	worker_commit(&transaction);
 }

@@ -1,7 +1,7 @@
 -- llm_grant and llm_revoke: what each kind of access allows, and what none does.
 
 BEGIN;
-SELECT plan(22);
+SELECT plan(37);
 
 CREATE ROLE llm_test_nobody;
 CREATE ROLE llm_test_user;
@@ -67,6 +67,44 @@ SELECT is_empty($$
 	SELECT p.proname FROM pg_proc p, aclexplode(p.proacl) x WHERE x.grantee IN ('llm_test_administrator'::regrole, 'llm_test_application'::regrole)
 $$, 'llm_revoke takes back every object');
 SELECT ok(NOT has_parameter_privilege('llm_test_application', 'llm_router.user_id', 'SET'), '… and speaking for users');
+
+-- Two kinds of access at once: what one leaves is what the other alone would give.
+CREATE ROLE llm_test_both;
+CREATE ROLE llm_test_alone;
+CREATE FUNCTION pg_temp.privileges(role regrole) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', c.relname, x.privilege_type) FROM pg_class c, aclexplode(c.relacl) x WHERE x.grantee = role
+	UNION ALL
+	SELECT concat_ws(' ', p.oid::regprocedure, x.privilege_type) FROM pg_proc p, aclexplode(p.proacl) x WHERE x.grantee = role
+	UNION ALL
+	SELECT 'SET' WHERE has_parameter_privilege(role, 'llm_router.user_id', 'SET')
+$$;
+CREATE FUNCTION pg_temp.left_is(one text, other text, remaining text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM llm_grant('llm_test_both', one), llm_grant('llm_test_both', other), llm_grant('llm_test_alone', remaining);
+	PERFORM llm_revoke('llm_test_both', one);
+	RETURN NEXT set_eq($q$ SELECT pg_temp.privileges('llm_test_both') $q$, $q$ SELECT pg_temp.privileges('llm_test_alone') $q$,
+		format('%s without %s', other, one));
+	PERFORM llm_revoke('llm_test_both', other);
+	RETURN NEXT is_empty($q$ SELECT pg_temp.privileges('llm_test_both') $q$, format('%s, then %s, taken back leave nothing', one, other));
+	PERFORM llm_revoke('llm_test_alone', remaining);
+END $$;
+SELECT pg_temp.left_is('user', 'administrator', 'administrator');
+SELECT pg_temp.left_is('administrator', 'user', 'user');
+SELECT pg_temp.left_is('application', 'administrator', 'administrator');
+SELECT pg_temp.left_is('administrator', 'application', 'application');
+SELECT pg_temp.left_is('user', 'application', 'application');
+-- Nobody can tell whether it was given user apart from application.
+SELECT llm_grant('llm_test_both', 'user'), llm_grant('llm_test_both', 'application');
+SELECT llm_revoke('llm_test_both', 'application');
+SELECT is_empty($$ SELECT pg_temp.privileges('llm_test_both') $$, 'application includes user');
+SELECT lives_ok($$ SELECT llm_revoke('llm_test_both', 'user') $$, 'what a role does not have can be taken back');
+SELECT llm_grant('llm_test_both', kind), llm_grant('llm_test_alone', kind) FROM unnest('{user,administrator}'::text[]) AS kind;
+SELECT llm_grant('llm_test_both', 'application');
+SELECT llm_revoke('llm_test_both', 'user');
+SELECT set_eq($$ SELECT llm_access_kinds('llm_test_both') $$, '{user,application,administrator}'::text[], 'user stays where there is application');
+SELECT llm_revoke('llm_test_both', 'administrator'), llm_revoke('llm_test_alone', 'administrator');
+SELECT ok(has_function_privilege('llm_test_both', 'llm_set_user(text)', 'EXECUTE'), 'the last of three kinds stays');
+SELECT set_eq($$ SELECT llm_access_kinds('llm_test_alone') $$, '{user}'::text[], '… and the last of two');
 
 SELECT * FROM finish();
 ROLLBACK;

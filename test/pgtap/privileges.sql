@@ -97,6 +97,7 @@ $$, 'policies let rows be read, and none be written');
 CREATE TEMP TABLE expected (object text, "user" text, administrator text);
 INSERT INTO expected VALUES
 	('llm_access_change', NULL, NULL),
+	('llm_access_kinds', NULL, NULL),
 	('llm_access_privileges', NULL, NULL),
 	('llm_ask', 'EXECUTE', NULL),
 	('llm_audit_change', NULL, NULL),
@@ -144,6 +145,7 @@ INSERT INTO expected VALUES
 	('llm_power_level', NULL, NULL),
 	('llm_power_levels', 'SELECT', 'SELECT'),
 	('llm_provider_add', NULL, 'EXECUTE'),
+	('llm_provider_address', NULL, NULL),
 	('llm_provider_confirm_keys', NULL, NULL),
 	('llm_provider_health_checks', NULL, 'SELECT'),
 	('llm_provider_health_checks_id_seq', NULL, NULL),

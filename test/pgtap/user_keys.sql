@@ -2,7 +2,7 @@
 -- and that nobody sees or reaches another user's.
 
 BEGIN;
-SELECT plan(50);
+SELECT plan(79);
 
 SELECT llm_provider_add('dead', 'http://127.0.0.1:1/v1');
 SELECT llm_provider_add('keyless', 'http://127.0.0.1:1/v1', auth_type => 'none');
@@ -32,6 +32,8 @@ SELECT throws_ok($$ SELECT llm_key_add('dead', 'sk-one', repeat('n', 101), false
 	'the name of the key is empty, too long, or has control characters', 'a long one too');
 SELECT throws_ok($$ SELECT llm_key_add('dead', 'work', 'sk-ant-api03-0123456789abcdef', false) $$, '22023',
 	'the name of the key looks like an API key', 'a key in the place of the name is not stored as a name');
+SELECT throws_ok($$ SELECT llm_key_add('dead', 'work', 'work', false) $$, '22023',
+	'the name of the key looks like an API key', '… nor is the key itself');
 SELECT throws_ok($$ SELECT llm_key_add('dead', 'sk-one') $$, 'LR002',
 	'provider "dead" cannot be asked about the key now', 'a provider that cannot be asked is an error of its own');
 SELECT is_empty('SELECT * FROM llm_keys', 'nothing of that was stored');
@@ -104,16 +106,109 @@ SET ROLE llm_test_application;
 SELECT is((SELECT status FROM llm_keys WHERE key_name = 'default'), 'usable', '… and the key is used again');
 SELECT throws_ok($$ SELECT llm_ask('Hi', 'eco', options => '{"router": {"byok": "only"}}') $$, 'LR002', NULL, '… and opens');
 
+-- An address that an administrator chose
+RESET ROLE;
+CREATE ROLE llm_test_administrator;
+SELECT llm_grant('llm_test_administrator', 'administrator');
+SET ROLE llm_test_administrator;
+SELECT llm_provider_add('theirs', 'http://127.0.0.1:1/v1');
+INSERT INTO llm_providers (name, display_name, base_url, confirmed_base_url)
+VALUES ('forged', 'Forged', 'http://127.0.0.1:1/v1', 'http://127.0.0.1:1/v1');
+UPDATE llm_providers SET base_url = 'http://127.0.0.1:3/v1', confirmed_base_url = 'http://127.0.0.1:3/v1' WHERE name = 'dead';
+SET ROLE llm_test_application;
+SELECT throws_ok(format('SELECT llm_key_add(%L, %L, %L, false)', provider, 'sk-one', 'new'), 'LR005',
+	format('provider "%s" may not be sent keys of users yet', provider), 'no key is stored for it: ' || what)
+FROM (VALUES ('theirs', 'a new provider'), ('forged', 'one that calls itself confirmed'), ('dead', 'another base_url')) AS v (provider, what);
+SELECT throws_ok($$ SELECT llm_key_add('dead', 'sk-one', 'new') $$, 'LR005', NULL, '… nor is a key sent there to check it');
+SELECT throws_ok($$ SELECT * FROM llm_key_test('dead', 'sk-one') $$, 'LR005', NULL, '… nor to test it');
+SELECT throws_ok($$ SELECT llm_key_update(id, 'sk-one', false) FROM ids WHERE key_name = 'default' $$, 'LR005', NULL,
+	'… nor is one replaced there');
+SELECT is((SELECT base_url FROM llm_keys WHERE key_name = 'default'), 'http://127.0.0.1:2/v1', 'llm_keys shows where the key is sent');
+RESET ROLE;
+SELECT is(llm_provider_confirm_keys('dead'), 2::bigint, 'the owner confirms the address');
+SELECT is(llm_provider_confirm_keys('theirs'), 0::bigint, '… also where there are no keys yet');
+SET ROLE llm_test_application;
+SELECT is((SELECT base_url FROM llm_keys WHERE key_name = 'default'), 'http://127.0.0.1:3/v1', '… for the keys that are there');
+SELECT lives_ok($$ SELECT llm_key_delete(llm_key_add('theirs', 'sk-one', validate => false)) $$, '… and for new ones');
+SET ROLE llm_test_administrator;
+UPDATE llm_providers SET base_url = 'http://127.0.0.1:2/v1' WHERE name = 'dead';
+UPDATE llm_providers SET base_url = 'http://127.0.0.1:3/v1', enabled = true WHERE name = 'dead';
+SET ROLE llm_test_application;
+SELECT lives_ok($$ SELECT llm_key_delete(llm_key_add('dead', 'sk-one', 'new', false)) $$, 'a confirmed address that comes back is still confirmed');
+SET ROLE llm_test_administrator;
+UPDATE llm_providers SET name = 'old' WHERE name = 'dead';
+UPDATE llm_providers SET name = 'dead' WHERE name = 'theirs';
+SET ROLE llm_test_application;
+SELECT throws_ok($$ SELECT llm_key_add('dead', 'sk-one', 'new', false) $$, 'LR005', NULL, 'a confirmed address under another name is not');
+SELECT is((SELECT status FROM llm_keys WHERE key_name = 'default'), 'usable', '… but keys stay where they were sent');
+RESET ROLE;
+UPDATE llm_providers SET name = 'theirs' WHERE name = 'dead';
+SELECT throws_ok($$ SELECT llm_key_add('theirs', 'sk-one', 'new', false) $$, 'LR005', NULL, 'a name that the owner gives confirms nothing');
+UPDATE llm_providers SET name = 'dead' WHERE name = 'old';
+UPDATE llm_providers SET base_url = 'http://127.0.0.1:4/v1' WHERE name = 'theirs';
+SELECT lives_ok($$ SELECT llm_key_delete(llm_key_add('theirs', 'sk-one', 'new', false)) $$, 'an address that the owner sets is confirmed');
+SET ROLE llm_test_application;
+
+-- A provider without a request that checks keys
+RESET ROLE;
+SELECT llm_provider_confirm_keys('dead');
+UPDATE llm_providers SET check_path = NULL WHERE name = 'dead';
+CREATE FUNCTION pg_temp.hint(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	hint	text;
+BEGIN
+	EXECUTE statement;
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RETURN hint;
+END $$;
+SET ROLE llm_test_application;
+SELECT throws_ok($$ SELECT llm_key_add('dead', 'sk-one', 'new') $$, 'LR002', 'provider "dead" has no request that checks keys',
+	'a provider without check_path cannot be asked, now or later');
+SELECT is(pg_temp.hint($$ SELECT llm_key_add('dead', 'sk-one', 'new') $$),
+	'Nothing was stored. Store it unchecked with validate => false; an administrator can set check_path in llm_providers.', '… and the hint says what to do');
+SELECT unalike(pg_temp.hint($$ SELECT llm_key_add('theirs', 'sk-one', 'new') $$), '%check_path%', '… and only there');
+
+-- How many
+SELECT lives_ok($$ SELECT llm_key_add('dead', 'sk-one', 'number ' || i, false) FROM generate_series(3, 100) AS i $$, 'a user can have 100 keys');
+SELECT throws_ok(format('SELECT llm_key_add(%L, %L, %L, false)', provider, 'sk-one', 'one more'), '22023',
+	'you have 100 keys already, which is the most that a user can have', '… and no more, at ' || provider)
+FROM (VALUES ('dead'), ('theirs')) AS v (provider);
+SET LOCAL llm_router.user_id = 'bob';
+SELECT lives_ok($$ SELECT llm_key_delete(llm_key_add('dead', 'sk-one', validate => false)) $$, '… which is nothing to others');
+SET LOCAL llm_router.user_id = 'ann';
+SELECT llm_key_delete(id) FROM llm_keys WHERE key_name LIKE 'number %';
+
+-- What llm_doctor says where there are keys of users alone
+RESET ROLE;
+CREATE FUNCTION pg_temp.doctor() RETURNS text LANGUAGE sql AS $$ SELECT status || ': ' || detail FROM llm_doctor() WHERE check_name = 'providers' $$;
+DELETE FROM llm_providers WHERE name = 'keyless';
+SELECT is(pg_temp.doctor(), 'ok: at least one provider can be called', 'keys of users will do');
+UPDATE user_api_keys SET refused_at = now();
+SELECT is(pg_temp.doctor(), 'error: no enabled provider has a key', '… but not keys that are refused');
+SELECT llm_provider_set_key('dead', 'sk-platform', false);
+SELECT is(pg_temp.doctor(), 'ok: at least one provider can be called', 'so will a key of the platform');
+UPDATE llm_providers SET base_url = 'http://127.0.0.1:5/v1' WHERE name = 'dead';
+UPDATE user_api_keys SET refused_at = NULL;
+SELECT is(pg_temp.doctor(), 'error: no enabled provider has a key', '… but no key for another address');
+UPDATE llm_providers SET base_url = 'http://127.0.0.1:3/v1' WHERE name = 'dead';
+SET ROLE llm_test_application;
+
 -- Deleting
 SELECT is(llm_key_delete(id), true, 'a key can be deleted') FROM ids WHERE key_name = 'default';
 SELECT is((SELECT array_agg(key_name) FROM llm_keys), ARRAY['second'], '… and is gone');
 
 RESET ROLE;
 SELECT is((SELECT array_agg(action || ' ' || user_id || ' ' || object || ' ' || (detail ->> 'key_name') ORDER BY id) FROM llm_audit_logs
-		   WHERE actor = 'llm_test_application' AND action LIKE 'byok.%'),
+		   WHERE actor = 'llm_test_application' AND action LIKE 'byok.%' AND object = 'dead' AND user_id = 'ann' AND detail ->> 'key_name' IN ('default', 'second')),
 	ARRAY['byok.key.add ann dead default', 'byok.key.add ann dead second', 'byok.key.deactivate ann dead default',
 		'byok.key.deactivate ann dead second', 'byok.key.activate ann dead default', 'byok.key.update ann dead default',
 		'byok.key.delete ann dead default'], 'every change is audited, with actor and user');
+
+SELECT results_eq($$ SELECT object, detail FROM llm_audit_logs WHERE action = 'provider.keys.confirm' ORDER BY id LIMIT 2 $$,
+	$$ VALUES ('dead', '{"keys": 2, "base_url": "http://127.0.0.1:2/v1"}'::jsonb), ('dead', '{"keys": 2, "base_url": "http://127.0.0.1:3/v1"}'::jsonb) $$,
+	'so is each address that was confirmed');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -51,6 +51,7 @@ sub use_database
 	$node->safe_psql($database, q{
 		UPDATE llm_providers SET enabled = false, base_url = 'https://eu.api.openai.com/v1' WHERE name = 'openai';
 		UPDATE llm_providers SET health_status = 'healthy', response_time_ms = 12 WHERE name = 'groq';
+		UPDATE llm_providers SET confirmed_base_url = NULL WHERE name = 'cohere';
 		SELECT llm_model_set_price('mistral', 'mistral-large-2512', 7, 8);
 		DELETE FROM llm_providers WHERE name = 'replicate';
 		DELETE FROM llm_models WHERE model_name = 'claude-opus-5';

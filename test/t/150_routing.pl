@@ -28,6 +28,7 @@ CREATE FUNCTION test_plan_microseconds(int, int, int) RETURNS float8 LANGUAGE c 
 CREATE FUNCTION test_retry(outcome text, entries text[], tries int DEFAULT 1, retry_after_ms int DEFAULT -1,
 	remaining_ms int DEFAULT 600000, attempts int DEFAULT 1, do_not_retry bool DEFAULT false, random float8 DEFAULT 0)
 	RETURNS text LANGUAGE c AS '$module';
+CREATE FUNCTION test_retry_walk(text[], text[]) RETURNS int[] LANGUAGE c AS '$module';
 CREATE FUNCTION test_retry_sqlstate(text) RETURNS text LANGUAGE c AS '$module';
 SQL
 
@@ -68,9 +69,9 @@ plan_is("9, 1, 'prefer', '{1}', 'm4'",
 	'a named model with both keys');
 
 # doc/routing.md: one row an outcome.
-my @rows = slurp_file('doc/routing.md') =~ /^\| (\w+) \| (\d(?:, if last)?) \| (any|other key|larger|none) \| (LR\d+) \|$/mg;
-is(scalar @rows, 4 * 15, 'the table has every outcome but ok');
-my %next = (any => 'next 1', 'other key' => 'next 2', larger => 'next 3', none => 'give up');
+my @rows = slurp_file('doc/routing.md') =~ /^\| (\w+) \| (\d(?:, if last)?) \| (any|other key|other key first|larger|none) \| (LR\d+) \|$/mg;
+is(scalar @rows, 4 * 16, 'the table has every outcome but ok');
+my %next = (any => 'next 1', 'other key' => 'next 2', 'other key first' => 'next 2', larger => 'next 3', none => 'give up');
 while (my ($outcome, $retries, $next, $sqlstate) = splice(@rows, 0, 4))
 {
 	my ($count) = $retries =~ /^(\d)/;
@@ -111,8 +112,21 @@ retry_is("'unavailable', $two, remaining_ms => 100", 'next 1', 'a backoff that d
 retry_is("'unavailable', $two, remaining_ms => 0", 'give up', 'nothing after the deadline');
 retry_is("'unavailable', $two, attempts => 10", 'give up', 'no more than max_attempts');
 retry_is("'unavailable', $two, do_not_retry => true", 'next 1', 'x-should-retry: false means no retry');
-retry_is("'bad_key', '{a 1,a 1}'", 'next 1', 'without another key the next candidate is tried');
+retry_is("'not_permitted', '{a 1,a 1}'", 'next 1', 'without another key the next candidate is tried, if the key is good');
 retry_is("'context_too_long', '{a 8000,b 0,c 8000,d 4000}'", 'give up', 'no window known to be larger');
+
+# Which entries a call tries; a capital letter is the user's key at a provider, a small one the platform's.
+sub walk_is
+{
+	my ($outcomes, $entries, $expected, $what) = @_;
+	is(sql("SELECT test_retry_walk('{$outcomes}', '{$entries}')"), "{$expected}", $what);
+	return;
+}
+walk_is('bad_key', 'A 1,A 1', '0', 'a refused key is not sent again, for another model either');
+walk_is('bad_key,bad_key', 'A 1,A 1,a 1,a 1,b 1', '0,2,4', "the platform's key of the same provider is another");
+walk_is('bad_key,unavailable,bad_key', 'A 1,B 1,A 1,B 1,a 1', '0,1,3,4', 'nor after something else went wrong');
+walk_is('unusable_key,timeout', 'A 1,B 1,A 1', '0,1', 'a key that does not open is not tried again either');
+walk_is('not_permitted,unavailable', 'A 1,A 1,a 1,A 1', '0,2,3', 'a key that may not do this may do something else');
 
 # 500 models and 2,000 rules over 12 pairs of tier and level. The bound is for
 # this test on a busy machine; the figure is printed.

@@ -92,30 +92,49 @@ subtest 'the writer is terminated 20 times under load' => sub {
 	is(sql("SELECT count(DISTINCT request_id) FROM llm_usage_logs WHERE tags->>'test' = 'writer'"), 4000, 'each its own');
 };
 
-subtest 'a backend is killed with SIGKILL under load' => sub {
-	# Each session notes the request ids that it was given, outside the server.
-	my @sessions = map { answers_log("crash$_") } 1 .. 4;
+# Has something happen to the server under load, and looks for every answer once it is
+# up again. Each session notes the request ids that it was given, outside the server.
+sub answers_survive
+{
+	my ($name, $disaster) = @_;
+	my @sessions = map { answers_log("$name$_") } 1 .. 4;
 	LlmRouterTest::wait_until('answers arrive', sub { answered(@sessions) >= 40 });
-	my ($victim) = split /\n/, sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'crash1'");
-	kill('KILL', $victim);
+	$disaster->();
 	waitpid($_->{pid}, 0) foreach @sessions;
 	$node->poll_query_until('postgres', 'SELECT true');
 	my @given = map { request_ids($_) } @sessions;
 	my $list = join(',', map { "'$_'" } @given);
 	is(sql("SELECT count(*) FROM llm_usage_logs WHERE request_id IN ($list)"), scalar(@given),
-		scalar(@given) . ' answers were given before the crash, and all have their rows');
+		scalar(@given) . ' answers were given before, and all have their rows');
+	return;
+}
+
+subtest 'a backend is killed with SIGKILL under load' => sub {
+	answers_survive('backend', sub { kill('KILL', sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'backend1'")) });
 };
 
-subtest 'fast shutdown under load' => sub {
-	my @sessions = map { answers_log("fast$_") } 1 .. 4;
-	LlmRouterTest::wait_until('answers arrive', sub { answered(@sessions) >= 40 });
-	$node->stop('fast');
-	waitpid($_->{pid}, 0) foreach @sessions;
-	$node->start;
-	my @given = map { request_ids($_) } @sessions;
-	my $list = join(',', map { "'$_'" } @given);
-	is(sql("SELECT count(*) FROM llm_usage_logs WHERE request_id IN ($list)"), scalar(@given),
-		scalar(@given) . ' answers were given before, and all have their rows');
+subtest 'the ledger writer is killed with SIGKILL under load' => sub {
+	answers_survive('killed_writer', sub { kill('KILL', LlmRouterTest::backend_pids($node, 'llm_router ledger writer')) == 1 or die 'no writer' });
+};
+
+foreach my $mode ('fast', 'immediate')
+{
+	subtest "$mode shutdown under load" => sub {
+		answers_survive($mode, sub { $node->stop($mode); $node->start });
+	};
+}
+
+subtest 'the postmaster is killed with SIGKILL under load' => sub {
+	answers_survive('postmaster', sub {
+		my @children = LlmRouterTest::backend_pids($node, '%');
+		$node->kill9;
+		# They end by themselves, and have to be gone before the next start.
+		foreach my $pid (@children)
+		{
+			LlmRouterTest::wait_until("process $pid ends", sub { !kill(0, $pid) });
+		}
+		$node->start;
+	});
 };
 
 subtest 'the rollup says what the log says' => sub {

@@ -122,7 +122,7 @@ my @statements = (
 	q(SET ROLE someone; SELECT router.llm_user_id(); SELECT user_id FROM router.llm_usage_logs; SELECT user_id FROM router.llm_usage_rollup),
 	q(SET ROLE someone; SELECT router.llm_provider_add('other', 'https://example.com')),
 	qq(SET ROLE someone; SELECT router.llm_chat($messages, 'eco')),
-	q(SELECT router.llm_access_privileges('user'), router.llm_hide_from_public()),
+	q(SELECT router.llm_access_privileges('user'), router.llm_access_kinds('someone'), router.llm_hide_from_public()),
 	q(SELECT router.llm_revoke('someone', 'application'), router.llm_revoke('someone', 'administrator')),
 	q(SELECT router.llm_latency_histogram('{1,2}'), router.llm_latency_histogram_add('{1}', '{2}')),
 );
@@ -142,7 +142,7 @@ unlike(slurp_file($node->logfile, $log_start), qr/LOG:  hostile .* was run/, 'an
 my $tried = join ' ', @statements;
 # Called by constraints and triggers above, or by the ones named there.
 my %indirect = map { $_ => 1 } qw(llm_require llm_reject llm_touch llm_config_changed llm_install_restore llm_access_change
-	llm_request_rules_valid llm_check_path_valid llm_seed llm_seed_one llm_seed_row
+	llm_request_rules_valid llm_check_path_valid llm_provider_address llm_seed llm_seed_one llm_seed_row
 	llm_restore_session llm_audit_change llm_audit_change_write llm_audit_guard llm_audit_object llm_audit_shown llm_audit_write llm_note_write);
 my @untried = grep { !$indirect{$_} && $tried !~ /router\.$_\b/ }
   split /\n/, $node->safe_psql('postgres', q(SET search_path = pg_catalog; SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'router'::regnamespace));

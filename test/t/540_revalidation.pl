@@ -95,7 +95,7 @@ subtest 'a key that its provider refuses is marked and reported, not deleted' =>
 	like($heard, qr/notification "llm_router" with payload "\{.*\}"/, 'who listens hears of it');
 	my ($payload) = $heard =~ /payload "(\{.*\})"/;
 	my $id = sql("SELECT id FROM user_api_keys WHERE user_id = 'bob'");
-	is_deeply(decode_json($payload), { event => 'key_refused', key_id => $id, provider => 'sim', user_id => 'bob' }, 'which key, of whom');
+	is_deeply(decode_json($payload), { event => 'key_refused', key_id => $id }, 'which key, and nothing of whom');
 	is(sql("SELECT status, detail FROM llm_doctor() WHERE check_name = 'user keys'"),
 		"warning|keys of users that are not used: 1 refused by their provider", 'so does an administrator');
 	wait_for(checked('ann'));
@@ -117,6 +117,10 @@ subtest 'a refused key comes back when the provider accepts it again' => sub {
 	$provider->reset;
 	wait_for(refused('ann'), 'f');
 	is(status('ann'), 'usable', 'usable again');
+	is(sql(q(SELECT actor, user_id, object, detail - 'key_id', (detail ->> 'key_id')::bigint = (SELECT id FROM user_api_keys WHERE user_id = 'ann')
+		FROM llm_audit_logs WHERE action = 'byok.key.accepted')), 'llm_router|ann|sim|{"key_name": "default"}|t', 'and the audit log says since when');
+	wait_for_check('ann');
+	is(sql(q(SELECT count(*) FROM llm_audit_logs WHERE action = 'byok.key.accepted')), 1, '... once');
 	is(sql("SET llm_router.user_id = 'ann'; SELECT llm_chat('[{\"role\": \"user\", \"content\": \"Hi\"}]', 'eco') #>> '{llm_router,used_byok}'"), 'true', 'and used');
 };
 

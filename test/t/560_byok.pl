@@ -149,12 +149,17 @@ subtest 'a repointed provider gets no key' => sub {
 
 subtest "a refused user key falls back to the platform's, is marked, and is not tried again" => sub {
 	as('ann', "SELECT llm_key_update(id, 'sk-test-revoked', false) FROM llm_keys");
+	my $listener = $node->background_psql('postgres');
+	$listener->query_safe('LISTEN llm_router');
 	$provider->reset;
 	my $answer = decode_json(as('ann', 'BEGIN READ ONLY; ' . chat_sql() . '; ROLLBACK'));
 	is($answer->{llm_router}{used_byok}, JSON::PP::false, 'the platform answered');
 	is_deeply([ map { $_->{outcome} } @{ $answer->{llm_router}{attempts} } ], [ 'bad_key', 'ok' ], 'after the refusal');
 	LlmRouterTest::wait_for_sql($node, "SELECT refused_at IS NOT NULL FROM user_api_keys WHERE user_id = 'ann'");
 	like(as('ann', 'SELECT status, refusal FROM llm_keys'), qr/^refused\|HTTP status 401/, 'the key is marked, also from a READ ONLY transaction that is rolled back');
+	my ($payload) = $listener->query('SELECT 1') =~ /notification "llm_router" with payload "(\{.*\})"/;
+	is_deeply(decode_json($payload), { event => 'key_refused', key_id => sql("SELECT id FROM user_api_keys WHERE user_id = 'ann'") }, 'who listens hears of the key, and nothing of whom');
+	$listener->quit;
 	chat('ann');
 	is_deeply(keys_sent(), [ qw(sk-test-revoked sk-test-platform sk-test-platform) ], 'and not sent again');
 	is(sql("SELECT user_id, actor, object, detail ->> 'key_name' IS NULL FROM llm_audit_logs WHERE action = 'byok.key.refused'"), 'ann|app|sim|t', 'the audit log has it');
@@ -185,10 +190,36 @@ subtest "a user who holds a lock on a key holds up nobody's audit entries" => su
 	as('ann', "SELECT llm_key_update(id, 'sk-test-ann') FROM llm_keys");
 };
 
-subtest 'a permission that the key lacks does not mark it' => sub {
-	$provider->script({ error => { status => 403, message => 'no access to this model' } });
+subtest 'a key that was refused is not sent again in the same call' => sub {
+	sql("SELECT llm_model_add('sim', 'sim-other', 'eco', 1, 2)");
+	as('ann', "SELECT llm_key_update(id, 'sk-test-revoked', false) FROM llm_keys");
+	$provider->reset;
+	like(as_error('ann', chat_sql({ byok => 'only' })), qr/LR005/, 'LR005');
+	is_deeply(keys_sent(), ['sk-test-revoked'], 'though the provider has another model for it');
+	LlmRouterTest::wait_for_sql($node, "SELECT refused_at IS NOT NULL FROM user_api_keys WHERE user_id = 'ann'");
+	as('ann', "SELECT llm_key_update(id, 'sk-test-ann') FROM llm_keys");
+};
+
+subtest 'only a key that the provider does not know is marked' => sub {
+	my @permissions = ({ status => 403, message => 'no access to this model' },
+		{ status => 403, message => 'Country, region, or territory not supported', code => 'unsupported_country_region_territory' },
+		{ status => 400, message => 'User location is not supported for the API use.', code => 'FAILED_PRECONDITION' },
+		{ status => 400, message => 'not for this key', code => 'permission_error' });
+	foreach my $error (@permissions)
+	{
+		$provider->reset;
+		$provider->script({ error => $error });
+		my $answer = chat('ann');
+		is_deeply([ map { $_->{outcome} } @{ $answer->{llm_router}{attempts} } ], [ 'not_permitted', 'ok' ], "$error->{status} $error->{message}: not permitted");
+		is($answer->{llm_router}{used_byok}, JSON::PP::false, 'another key is tried first');
+		is(chat('ann')->{llm_router}{used_byok}, JSON::PP::true, 'and the next call uses it');
+	}
+	$provider->reset;
+	$provider->script({ error => { status => 400, message => 'API key not valid. Please pass a valid API key.', code => 'API_KEY_INVALID' } });
 	chat('ann');
-	is(chat('ann')->{llm_router}{used_byok}, JSON::PP::true, 'it is used for the next call');
+	LlmRouterTest::wait_for_sql($node, "SELECT refused_at IS NOT NULL FROM user_api_keys WHERE user_id = 'ann'");
+	is(as('ann', 'SELECT status FROM llm_keys'), 'refused', '400 with a code that says so is a refusal');
+	as('ann', 'SELECT llm_key_set_active(id, true) FROM llm_keys');
 };
 
 done_testing();

@@ -19,6 +19,7 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(test_plan);
 PG_FUNCTION_INFO_V1(test_plan_microseconds);
 PG_FUNCTION_INFO_V1(test_retry);
+PG_FUNCTION_INFO_V1(test_retry_walk);
 PG_FUNCTION_INFO_V1(test_retry_sqlstate);
 
 static const ApiFormat some_format = { .name = "openai" };
@@ -229,7 +230,7 @@ outcome_from_name(const char *name)
 	elog(ERROR, "unknown outcome \"%s\"", name);
 }
 
-/* Entries from "provider window" words, such as {"a 8000", "b 0"}. */
+/* Entries from "provider window" words, such as {"a 8000", "b 0"}; a capital: with the user's key. */
 static RoutePlan
 plan_from_array(ArrayType *array)
 {
@@ -248,7 +249,7 @@ plan_from_array(ArrayType *array)
 		/* The same provider is one object in a catalogue. */
 		for (int j = 0; j < i; j++)
 		{
-			if (plan.entries[j].model->provider->name[0] == word[0])
+			if (tolower(plan.entries[j].model->provider->name[0]) == tolower(word[0]))
 				provider = unconstify(CatalogProvider *, plan.entries[j].model->provider);
 		}
 		provider->name = word;
@@ -256,6 +257,7 @@ plan_from_array(ArrayType *array)
 		model->context_window = atol(word + 2);
 		plan.entries[i].model = model;
 		plan.entries[i].eligible = true;
+		plan.entries[i].used_byok = isupper((unsigned char) word[0]);
 	}
 	return plan;
 }
@@ -289,6 +291,38 @@ test_retry(PG_FUNCTION_ARGS)
 	else if (next.step == STEP_NEXT_CANDIDATE)
 		text = psprintf("next %d", next.next_entry);
 	PG_RETURN_TEXT_P(cstring_to_text(text));
+}
+
+/*
+ * test_retry_walk(outcomes text[], entries text[]) RETURNS int[]
+ *
+ * The entries that a call tries whose attempts end so, one after another, without
+ * a retry; the first is 0.
+ */
+Datum
+test_retry_walk(PG_FUNCTION_ARGS)
+{
+	RoutePlan  plan = plan_from_array(PG_GETARG_ARRAYTYPE_P(1));
+	RetryState state = { .max_attempts = 10, .remaining_ms = 60000 };
+	Datum	  *outcomes;
+	Datum	  *tried;
+	int		   noutcomes;
+	int		   ntried = 1;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &outcomes, NULL, &noutcomes);
+	tried = palloc0(sizeof(Datum) * (noutcomes + 1));
+	for (int i = 0; i < noutcomes; i++)
+	{
+		RetryDecision next;
+
+		state.attempts++;
+		next = retry_decide(&plan, &state, outcome_from_name(TextDatumGetCString(outcomes[i])), -1, true);
+		if (next.step != STEP_NEXT_CANDIDATE)
+			break;
+		state.entry = next.next_entry;
+		tried[ntried++] = Int32GetDatum(state.entry);
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(tried, ntried, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 /* test_retry_sqlstate(outcome text) RETURNS text */

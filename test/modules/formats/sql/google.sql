@@ -151,6 +151,7 @@ FROM (VALUES
 	('too long', 200, '{"error":{"code":400,"message":"The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}'),
 	('not there', 400, '{"error":{"code":400,"message":"User location is not supported for the API use.","status":"FAILED_PRECONDITION"}}'),
 	('file', 400, '{"error":{"code":400,"message":"The File x is not in an ACTIVE state and usage is not allowed.","status":"FAILED_PRECONDITION"}}'),
+	('leaked', 403, '{"error":{"code":403,"message":"Your API key was reported as leaked. Please use another API key.","status":"PERMISSION_DENIED"}}'),
 	('permission', 403, '{"error":{"code":403,"message":"Permission denied","status":"PERMISSION_DENIED"}}'),
 	('not found', 404, '{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}'),
 	('by the minute', 429, '[{"error":{"code":429,"message":"You exceeded your current quota","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerMinutePerProjectPerModel"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]}}]'),
