@@ -87,7 +87,7 @@ COMMENT ON COLUMN llm_usage_logs.status IS
 COMMENT ON COLUMN llm_usage_logs.http_status IS 'HTTP status of the attempt; NULL: none was received.';
 COMMENT ON COLUMN llm_usage_logs.error_code IS 'How a row with status error or partial failed; NULL for an answer.';
 COMMENT ON COLUMN llm_usage_logs.finish_reason IS 'Why the answer ended: stop, length, tool_calls or content_filter.';
-COMMENT ON COLUMN llm_usage_logs.is_final IS 'Whether the row closes the request; count requests by final rows, sum costs over all.';
+COMMENT ON COLUMN llm_usage_logs.is_final IS 'Whether the row closes the request; count requests by final rows, sum costs over all. NULL: under way, committed before it was sent (llm_router.record_intent).';
 COMMENT ON COLUMN llm_usage_logs.attempts IS 'How many attempts had been made by then.';
 COMMENT ON COLUMN llm_usage_logs.tags IS 'options.router.tags of the request.';
 COMMENT ON COLUMN llm_usage_logs.provider_request_id IS 'The provider''s own number for the attempt, for its support.';

@@ -38,6 +38,7 @@ char *setting_ca_file;
 char *setting_proxy;
 char *setting_allowed_hosts;
 bool  setting_ledger_wait;
+bool  setting_record_intent;
 int	  setting_ledger_wait_timeout;
 int	  setting_ledger_size;
 int	  setting_limits_size;
@@ -294,5 +295,10 @@ settings_init(void)
 							 "Off: the answer comes earlier; a crash in between loses the row, a "
 							 "ROLLBACK does not.",
 							 &setting_ledger_wait, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("llm_router.record_intent",
+							 "Whether every attempt is committed to the ledger before it is sent.",
+							 "On: what was under way when the server crashed is in the ledger, with status "
+							 "unknown, and counts against budgets. Costs a commit an attempt.",
+							 &setting_record_intent, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("llm_router");
 }

@@ -60,6 +60,7 @@ extern char *setting_allowed_hosts;
 
 /* Ledger and workers */
 extern bool setting_ledger_wait;
+extern bool setting_record_intent;
 extern int	setting_ledger_wait_timeout; /* ms */
 extern int	setting_ledger_size;		 /* kB of shared memory */
 extern int	setting_max_workers;

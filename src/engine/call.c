@@ -8,6 +8,7 @@
  *		LIMITS		reserves its worst case of the budgets that apply
  *		ADMISSION	waits for one of llm_router.max_concurrency places
  *		RESERVE		waits for the ledger's writer and for room for the record
+ *		INTENT		waits until the attempt is in the ledger (llm_router.record_intent)
  *		TRANSFER	an attempt is under way
  *		BACKOFF		waits before the next attempt at the same candidate
  *		COMMIT		the record is settled; waits until it is committed
@@ -465,6 +466,32 @@ step_admission(Call *call)
 }
 
 static void
+send_attempt(Call *call)
+{
+	call->state = CALL_TRANSFER;
+	if (!attempt_start(call))
+		attempt_finish(call);
+}
+
+/* Nothing was sent: what has been noted ends as cancelled, at no cost. */
+static void
+step_intent(Call *call)
+{
+	if (!call->intent_queued)
+		call->intent_queued = ledger_intend(&call->ticket, &call->intent);
+	if (call->intent_queued && ledger_committed(&call->intent))
+		send_attempt(call);
+	else if (past_deadline(call))
+	{
+		error_set(&call->error, ERRCODE_LLM_TIMEOUT,
+				  "the ledger did not commit the intent of this call before its deadline");
+		error_hint(&call->error, "Look at llm_status: the ledger writer may be blocked. "
+								 "llm_router.record_intent asks for it.");
+		call->state = CALL_DONE;
+	}
+}
+
+static void
 step_reserve(Call *call)
 {
 	LedgerProgress progress = LEDGER_READY;
@@ -492,10 +519,12 @@ step_reserve(Call *call)
 	if (progress == LEDGER_READY)
 	{
 		call->reserved = true;
-		call->state = CALL_TRANSFER;
 		end_at_exit();
-		if (!attempt_start(call))
-			attempt_finish(call);
+		attempt_begin(call);
+		if (setting_record_intent)
+			call->state = CALL_INTENT;
+		else
+			send_attempt(call);
 	}
 	else if (progress == LEDGER_REFUSED)
 		call->state = CALL_DONE;
@@ -561,6 +590,9 @@ call_advance(Call *call)
 			case CALL_RESERVE:
 				step_reserve(call);
 				break;
+			case CALL_INTENT:
+				step_intent(call);
+				break;
 			case CALL_TRANSFER:
 				step_transfer(call);
 				break;
@@ -588,6 +620,7 @@ call_sleep_ms(const Call *call)
 		case CALL_LIMITS:
 			return LIMITS_POLL_MS;
 		case CALL_RESERVE:
+		case CALL_INTENT:
 			return 100;
 		case CALL_ADMISSION:
 		case CALL_BACKOFF:

@@ -174,6 +174,7 @@ attempt_clear(Call *call)
 	call->follow_up_failures = 0;
 	call->http_status = 0;
 	call->sent_before = false;
+	call->intent_queued = false;
 	call->dropped = call->adjusted = NIL;
 	call->streaming = call->stream_over = false;
 	memset(&call->received, 0, sizeof(call->received));
@@ -191,21 +192,26 @@ attempt_send(Call *call, WireRequest *wire)
 	wire_request_wipe(wire);
 }
 
-bool
-attempt_start(Call *call)
+void
+attempt_begin(Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
-	WireRequest		 wire = { 0 };
-	MemoryContext	 previous;
-	bool			 built;
 
 	attempt_clear(call);
-	previous = MemoryContextSwitchTo(call->attempt_context);
 	call->attempt_started_ms = now_ms();
 	call->tries_of_entry++;
 	attempts_begin(&call->attempts, call->context, entry->model->provider->name,
 				   entry->model->name, entry->used_byok);
 	attempt_note_in_ledger(call);
+}
+
+bool
+attempt_start(Call *call)
+{
+	WireRequest	  wire = { 0 };
+	MemoryContext previous = MemoryContextSwitchTo(call->attempt_context);
+	bool		  built;
+
 	built = attempt_build(call, &wire);
 	if (built)
 		attempt_send(call, &wire);

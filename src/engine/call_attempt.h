@@ -24,6 +24,7 @@ typedef enum CallState
 	CALL_LIMITS,
 	CALL_ADMISSION,
 	CALL_RESERVE,
+	CALL_INTENT,
 	CALL_TRANSFER,
 	CALL_BACKOFF,
 	CALL_COMMIT,
@@ -72,6 +73,8 @@ struct Call
 	List		 *dropped;	   /* of WireRequest, in attempt_context */
 	List		 *adjusted;
 	LedgerTicket  ticket;
+	LedgerTicket  intent; /* of the attempt, to be committed before it is sent */
+	bool		  intent_queued;
 	bool		  reserved;		/* the ticket is open */
 	bool		  attempt_open; /* sent, and its end not known */
 	Attempts	  attempts;
@@ -125,9 +128,12 @@ current_entry(const Call *call)
 	return &call->plan.entries[call->entry];
 }
 
+/* Begin the attempt at the current candidate: note it in the ledger's record. */
+extern void attempt_begin(Call *call);
+
 /*
- * Send the request of the current candidate.  False when it could not even be
- * sent: the attempt is over, and call->reply says why.
+ * Send its request.  False when it could not even be sent: the attempt is over, and
+ * call->reply says why.
  */
 extern bool attempt_start(Call *call);
 

@@ -358,7 +358,7 @@ limits_extend(Call *call)
 	CallLimits	 *limits = &call->limits;
 	BudgetRefusal refusal;
 
-	if (limits->reserved == 0)
+	if (limits->reserved == 0 || current_entry(call)->used_byok)
 		return true;
 	if (!budgets_reserve(limits->uses, limits->nuses, &limits->worst, &refusal))
 		return false;
@@ -391,7 +391,7 @@ limits_settle(Call *call, const LedgerOutcome *outcome)
 	const PlanEntry *entry = current_entry(call);
 	BudgetAmount	 used = { 0 };
 
-	if (limits->reserved == 0)
+	if (limits->reserved == 0 || (entry->used_byok && !outcome->is_final))
 		return;
 	if (!entry->used_byok && attempts_count(&call->attempts) > 0)
 	{

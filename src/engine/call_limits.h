@@ -45,8 +45,8 @@ extern LimitsProgress limits_reserve(Call *call);
 extern bool limits_expired(const Call *call);
 
 /*
- * After an attempt that may have cost money: reserve another worst case beside
- * the one that the attempt's settling takes.  False: there is no room.
+ * After an attempt that may have cost the platform money: reserve another worst
+ * case beside the one that the attempt's settling takes.  False: there is no room.
  */
 extern bool limits_extend(Call *call);
 

@@ -271,7 +271,7 @@ count_pending(const BudgetUse *use, const LedgerPending *pending, int npending, 
 		return;
 	run_query(use,
 			  psprintf("SELECT request_id, attempt FROM %s WHERE created_at >= $1 AND created_at < $2"
-					   " AND request_id = ANY ($4)",
+					   " AND request_id = ANY ($4) AND is_final IS NOT NULL",
 					   extension_table("llm_usage_logs")),
 			  requests);
 	for (int i = 0; i < npending; i++)

@@ -262,6 +262,43 @@ queue_record(int32 slot)
 	return position;
 }
 
+/* Of a record: what a call has said of itself. */
+#define CALL_PART_OFFSET offsetof(LedgerRecord, request_id)
+#define CALL_PART_SIZE	 (offsetof(LedgerRecord, text_size) - CALL_PART_OFFSET)
+
+bool
+ledger_intend(const LedgerTicket *ticket, LedgerTicket *intent)
+{
+	LedgerRecord *record = ticket_record(ticket);
+	LedgerRecord *copy;
+	const char	 *texts[LEDGER_TEXT_COUNT];
+	int32		  slot;
+
+	ledger_text_read(ticket->slot, texts, LEDGER_TEXT_COUNT);
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	slot = ledger_record_open(&ledger_ring->queues[record->queue], LEDGER_CALL, record->text_size);
+	if (slot == LEDGER_NONE)
+		ledger_sleepers_add();
+	LWLockRelease(ledger_lock);
+	if (slot == LEDGER_NONE)
+		return false;
+
+	/* Nothing from here on can fail: the copy has no other owner. */
+	copy = ledger_record(slot);
+	memcpy((char *) copy + CALL_PART_OFFSET, (const char *) record + CALL_PART_OFFSET, CALL_PART_SIZE);
+	ledger_text_write(slot, texts, LEDGER_TEXT_COUNT);
+	copy->is_intent = true;
+	copy->owner_waits = true;
+	copy->outcome = (LedgerOutcome){
+		.status = LEDGER_UNKNOWN,
+		.cost = MONEY_UNKNOWN,
+		.prices = record->prices,
+	};
+	record->supersedes = true;
+	*intent = (LedgerTicket){ .slot = LEDGER_NONE, .position = queue_record(slot) };
+	return true;
+}
+
 static void
 settle_record(int32 slot, const LedgerOutcome *outcome, uint64 *position)
 {
@@ -391,8 +428,25 @@ static bool
 is_pending(const LedgerRecord *record)
 {
 	return (record->block.state == BLOCK_OPEN || record->block.state == BLOCK_QUEUED) &&
-		   record->kind == LEDGER_CALL &&
+		   record->kind == LEDGER_CALL && !record->is_intent &&
 		   ledger_ring->queues[record->queue].database == MyDatabaseId;
+}
+
+pg_uuid_t *
+ledger_requests(int *n)
+{
+	int32	   touched = *(volatile int32 *) &ledger_ring->touched_blocks;
+	pg_uuid_t *requests = palloc(sizeof(pg_uuid_t) * (touched + 1));
+
+	*n = 0;
+	LWLockAcquire(ledger_lock, LW_SHARED);
+	for (int32 block = 0; block < touched; block++)
+	{
+		if (is_pending(ledger_record(block)))
+			requests[(*n)++] = ledger_record(block)->request_id;
+	}
+	LWLockRelease(ledger_lock);
+	return requests;
 }
 
 LedgerPending *

@@ -147,8 +147,18 @@ typedef struct LedgerPending
  */
 extern LedgerPending *ledger_pending(int *n);
 
+/* The requests that this database's process or writer still works on; palloc'd. */
+extern pg_uuid_t *ledger_requests(int *n);
+
 /* Note the attempt that is about to be sent.  May be called again for the next. */
 extern PGDLLEXPORT void ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt);
+
+/*
+ * Queue the noted attempt as it is: a row with status unknown, which the record of
+ * its end will replace.  Ask ledger_committed about *intent before the attempt is
+ * sent.  False: no room yet, ask again when the latch is set, or after 100 ms.
+ */
+extern bool ledger_intend(const LedgerTicket *ticket, LedgerTicket *intent);
 
 /*
  * End the reservation with a record for the writer, or without one when no

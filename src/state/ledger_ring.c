@@ -252,6 +252,8 @@ ledger_record_open(LedgerQueue *queue, LedgerKind kind, int32 text_size)
 	record->next_record = LEDGER_NONE;
 	record->epoch = queue->epoch;
 	record->attempt = 0;
+	record->is_intent = false;
+	record->supersedes = false;
 	record->text_size = text_size;
 	queue->blocks += needed;
 	queue->open++;

@@ -74,6 +74,8 @@ typedef struct LedgerRecord
 	int32		  provider_id;
 	int32		  model_id;
 	bool		  used_byok;
+	bool		  is_intent;   /* will be replaced by the record of how the attempt ended */
+	bool		  supersedes;  /* intents of its request, which may be in the table */
 	int64		  user_key_id; /* 0: the platform's */
 	UnitPrices	  prices;
 	Money		  estimated_cost;

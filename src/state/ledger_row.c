@@ -223,6 +223,10 @@ ledger_row_values(int32 block, Datum values[LEDGER_COLUMN_COUNT],
 	set_request(&row, block, record);
 	set_attempt(&row, record);
 	set_outcome(&row, &record->outcome);
+
+	/* Neither an end nor a request, until it is replaced or found to be orphaned. */
+	if (record->is_intent)
+		nulls[COLUMN_IS_FINAL] = nulls[COLUMN_RESPONSE_TIME_MS] = true;
 }
 
 static void

@@ -7,7 +7,9 @@
  * transition table does), so there are no arrays to build and take apart;
  * records of a spill file come through jsonb_populate_recordset and are
  * otherwise treated alike.  Those may have been written before, and are then
- * passed over.  A record from the ring leaves it with the commit, so one that
+ * passed over.  Intents (llm_router.record_intent) are rows without is_final, which
+ * the rollup does not count; before a batch is inserted, those of its requests are
+ * deleted.  A record from the ring leaves it with the commit, so one that
  * the ledger has already is a mistake and goes to quarantine as such.  Notes are
  * few, and each is a call of llm_note_write.
  *
@@ -34,6 +36,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 #include "workers/ledger_partitions.h"
 
 #define BATCH_RELATION "batch"
@@ -60,7 +63,7 @@ static const char *const rollup_sums[][2] = {
 	{ "unknown_tokens_estimate",
 	  "CASE WHEN input_tokens IS NULL AND total_cost IS DISTINCT FROM 0"
 	  " THEN coalesce(estimated_tokens, 0) ELSE 0 END" },
-	{ "latency_sum_ms", "CASE WHEN is_final THEN response_time_ms ELSE 0 END" },
+	{ "latency_sum_ms", "CASE WHEN is_final THEN coalesce(response_time_ms, 0) ELSE 0 END" },
 };
 
 typedef BatchResult (*BatchWork)(const LedgerBatch *batch, const void *argument);
@@ -95,6 +98,9 @@ append_insert(StringInfo sql, const char *source, const char *on_conflict)
 					 quote_literal_cstr(extension_table("llm_usage_logs_id_seq")),
 					 values.data, source, on_conflict);
 }
+
+/* Rows that say how an attempt ended, of those just written. */
+#define ENDED_ROWS "written WHERE is_final IS NOT NULL"
 
 /*
  * A single row is added as it is: setting up an aggregation takes longer than
@@ -143,7 +149,7 @@ prepare(const char *source, const char *on_conflict, bool single, int nargs, Oid
 	appendStringInfoString(&sql, "WITH written AS (");
 	append_insert(&sql, source, on_conflict);
 	appendStringInfoString(&sql, ") ");
-	append_rollup(&sql, "written", single);
+	append_rollup(&sql, ENDED_ROWS, single);
 	plan = SPI_prepare(sql.data, nargs, types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare the ledger's insert: %s",
@@ -162,6 +168,72 @@ forget_plans(void)
 			SPI_freeplan(*plans[i]);
 		*plans[i] = NULL;
 	}
+}
+
+/* ------------------------------------------------------------------------
+ * Intents
+ * ------------------------------------------------------------------------
+ */
+
+static void
+execute(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+}
+
+static Datum
+uuid_array(const pg_uuid_t *ids, int n)
+{
+	Datum *elements = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return PointerGetDatum(construct_array(elements, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/* Delete what this batch will say better. */
+static void
+delete_intents(const LedgerBatch *batch)
+{
+	Oid		   types[] = { UUIDARRAYOID };
+	pg_uuid_t *requests = palloc(sizeof(pg_uuid_t) * batch->n);
+	Datum	   values[1];
+	int		   n = 0;
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		const LedgerRecord *record = ledger_record(batch->blocks[i]);
+
+		if (record->supersedes)
+			requests[n++] = record->request_id;
+	}
+	if (n == 0)
+		return;
+	values[0] = uuid_array(requests, n);
+	execute(psprintf("DELETE FROM %s WHERE request_id = ANY ($1) AND is_final IS NULL",
+					 extension_table("llm_usage_logs")),
+			1, types, values);
+}
+
+static BatchResult
+close_orphans_work(const LedgerBatch *batch, const void *argument)
+{
+	Oid			   types[] = { UUIDARRAYOID };
+	Datum		   values[1];
+	StringInfoData sql;
+	int			   n;
+	pg_uuid_t	  *requests = ledger_requests(&n);
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "WITH written AS (UPDATE %s SET is_final = true"
+					 " WHERE is_final IS NULL AND request_id <> ALL ($1) RETURNING *) ",
+					 extension_table("llm_usage_logs"));
+	append_rollup(&sql, ENDED_ROWS, false);
+	values[0] = uuid_array(requests, n);
+	execute(sql.data, 1, types, values);
+	return BATCH_COMMITTED;
 }
 
 /* ------------------------------------------------------------------------
@@ -218,6 +290,7 @@ write_ring(const LedgerBatch *batch)
 	partitions_ensure(times, batch->n);
 	if (batch_tupdesc == NULL)
 		make_tupdesc();
+	delete_intents(batch);
 	register_batch(batch);
 	if (*plan == NULL)
 		*plan = prepare(BATCH_RELATION, "", batch->n == 1, 0, NULL);
@@ -271,6 +344,10 @@ write_lines(const LedgerBatch *batch)
 	Datum json = CStringGetTextDatum(lines_array(batch));
 
 	ensure_partitions_of_lines(json);
+	execute(psprintf("DELETE FROM %s WHERE is_final IS NULL AND request_id IN"
+					 " (SELECT (r->>'request_id')::uuid FROM jsonb_array_elements($1::jsonb) AS r)",
+					 extension_table("llm_usage_logs")),
+			1, types, &json);
 	if (lines_plan == NULL)
 		lines_plan = prepare(psprintf("jsonb_populate_recordset(NULL::%s, $1::jsonb)",
 									  extension_table("llm_usage_logs")),
@@ -438,6 +515,12 @@ BatchResult
 batch_write(const LedgerBatch *batch, char **reason)
 {
 	return run(write_work, batch, NULL, reason);
+}
+
+BatchResult
+batch_close_orphans(char **reason)
+{
+	return run(close_orphans_work, NULL, NULL, reason);
 }
 
 static BatchResult
