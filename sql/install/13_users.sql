@@ -39,6 +39,8 @@ CREATE TABLE llm_users (
 	subscription_tier	text NOT NULL DEFAULT 'free' REFERENCES llm_tiers ON UPDATE CASCADE,
 	default_power_level	llm_power_level,
 	byok				text,
+	requests_per_minute	integer,
+	tokens_per_minute	bigint,
 	created_at			timestamptz NOT NULL DEFAULT now(),
 	updated_at			timestamptz NOT NULL DEFAULT now(),
 
@@ -47,7 +49,11 @@ CREATE TABLE llm_users (
 	CONSTRAINT byok_is_known
 		CHECK (llm_require(byok IN ('prefer', 'only', 'never'),
 			'unknown byok "' || byok || '" of user "' || user_id || '"',
-			'byok is prefer, only or never; NULL is prefer.'))
+			'byok is prefer, only or never; NULL is prefer.')),
+	CONSTRAINT user_rates_are_not_negative
+		CHECK (llm_require((requests_per_minute >= 0) IS NOT FALSE AND (tokens_per_minute >= 0) IS NOT FALSE,
+			'a rate of user "' || user_id || '" is negative',
+			'Rates are numbers a minute; 0 allows nothing, NULL is the tier''s.'))
 );
 CREATE INDEX llm_users_subscription_tier_idx ON llm_users (subscription_tier);
 COMMENT ON TABLE llm_users IS
@@ -57,6 +63,8 @@ COMMENT ON COLUMN llm_users.subscription_tier IS 'The user''s tier.';
 COMMENT ON COLUMN llm_users.default_power_level IS 'Power level of requests that name none; NULL: llm_router.default_power_level.';
 COMMENT ON COLUMN llm_users.byok IS
 	'Use of the user''s own keys where the request does not say: prefer (before the platform''s), only or never; NULL: prefer.';
+COMMENT ON COLUMN llm_users.requests_per_minute IS 'Requests a minute; NULL: the tier''s.';
+COMMENT ON COLUMN llm_users.tokens_per_minute IS 'Tokens a minute, prompt and answer; NULL: the tier''s.';
 COMMENT ON COLUMN llm_users.created_at IS 'When the row was made.';
 COMMENT ON COLUMN llm_users.updated_at IS 'When the row was last changed.';
 

@@ -100,7 +100,8 @@ COMMENT ON FUNCTION llm_audit_change() IS
 -- and models that the entry of a provider counts. Not ENABLE ALWAYS: what
 -- replication brings was audited where it was done.
 CREATE TRIGGER llm_providers_audit
-	AFTER INSERT OR UPDATE OF id, name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled ON llm_providers
+	AFTER INSERT OR UPDATE OF id, name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled,
+		requests_per_minute, tokens_per_minute ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_audit_change('provider');
 CREATE TRIGGER llm_providers_audit_delete BEFORE DELETE ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_audit_change('provider');

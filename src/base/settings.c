@@ -243,7 +243,7 @@ static const IntegerSetting integer_settings[] = {
 	  "Half for each. Memory is touched only when it is needed.",
 	  &setting_limits_size, 16 * 1024, 64, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB },
 	{ "llm_router.budget_max_tokens",
-	  "Longest answer that is asked for where a budget applies and the request says no max_tokens.",
+	  "Longest answer asked for where dollars or tokens are limited and the request says no max_tokens.",
 	  "What such an answer may cost is reserved before it is asked for.",
 	  &setting_budget_max_tokens, 4096, 1, PG_INT32_MAX, PGC_SUSET, 0 },
 	{ "llm_router.max_workers",

@@ -108,7 +108,7 @@ call_end(Call *call)
 	}
 	if (call->reserved)
 		attempt_abandon(call);
-	limits_let_go(call);
+	limits_end(call);
 	if (call->admitted)
 		admission_leave();
 	else if (call->waits_for_place)
@@ -343,12 +343,37 @@ mark_refused_key(const Call *call)
 						   });
 }
 
+/* What the table of outcomes says, but for providers that have reached their rate. */
+static RetryDecision
+decide_next(Call *call)
+{
+	bool	   do_not_retry = call->reply.do_not_retry;
+	RetryState state = {
+		.attempts = attempts_count(&call->attempts),
+		.max_attempts = call->max_attempts,
+		.entry = call->entry,
+		.tries_of_entry = call->tries_of_entry,
+		.remaining_ms = call->deadline_ms - now_ms(),
+		.random = pg_prng_double(&pg_global_prng_state),
+	};
+
+	for (;;)
+	{
+		RetryDecision next = retry_decide(&call->plan, &state, call->reply.outcome,
+										  call->reply.retry_after_ms, do_not_retry);
+
+		if (next.step == STEP_GIVE_UP || call->handed_out ||
+			limits_enter_provider(call, next.next_entry))
+			return next;
+		do_not_retry |= next.step == STEP_RETRY_SAME;
+	}
+}
+
 /* An attempt has ended, or could not be sent: what now? */
 static void
 attempt_finish(Call *call)
 {
 	MemoryContext previous = MemoryContextSwitchTo(call->context);
-	RetryState	  state;
 	RetryDecision next;
 
 	attempts_end(&call->attempts, &call->reply, call->http_status,
@@ -368,16 +393,7 @@ attempt_finish(Call *call)
 	if (!call->handed_out)
 		call->exchange = NULL;
 
-	state = (RetryState){
-		.attempts = attempts_count(&call->attempts),
-		.max_attempts = call->max_attempts,
-		.entry = call->entry,
-		.tries_of_entry = call->tries_of_entry,
-		.remaining_ms = call->deadline_ms - now_ms(),
-		.random = pg_prng_double(&pg_global_prng_state),
-	};
-	next = retry_decide(&call->plan, &state, call->reply.outcome,
-						call->reply.retry_after_ms, call->reply.do_not_retry);
+	next = decide_next(call);
 	if (next.step == STEP_GIVE_UP || call->handed_out ||
 		(call->may_have_cost && !limits_extend(call)))
 		call_give_up(call);

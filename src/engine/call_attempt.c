@@ -203,6 +203,7 @@ attempt_begin(Call *call)
 	attempts_begin(&call->attempts, call->context, entry->model->provider->name,
 				   entry->model->name, entry->used_byok);
 	attempt_note_in_ledger(call);
+	limits_attempt_begins(call);
 }
 
 bool

@@ -1,6 +1,11 @@
 /*
  * call_limits.c
- *		What budgets make of a call.
+ *		What budgets and rates make of a call.
+ *
+ * Rates come first, as they cost least.  A call counts for its user's rate once,
+ * whoever pays for it; a provider's rate is that of the platform's account there, and
+ * each attempt with the platform's key counts.  A provider that has reached its rate
+ * is passed over, like one that does not answer.
  *
  * Before anything is sent, the worst case of the dearest candidate that the
  * platform pays for is reserved under every budget that applies.  Attempts that
@@ -13,7 +18,7 @@
  * downgrades makes the plan anew for the next lower level, under whose budgets the
  * same is tried again; a model that the caller named is not replaced.
  *
- * Invariant: limits.uses are pinned exactly while nuses is not 0.
+ * Invariant: limits.uses of budgets are pinned exactly while nuses is not 0.
  */
 #include "engine/call_limits.h"
 
@@ -99,6 +104,171 @@ plan_lower_level(Call *call)
 }
 
 /* ------------------------------------------------------------------------
+ * Rates
+ * ------------------------------------------------------------------------
+ */
+
+/* What the user may: of the tier, where the user has no limit of his own. */
+static RateLimit
+user_limit(const Call *call)
+{
+	RateLimit		   limit = call->caller.rate;
+	const CatalogTier *tier = catalog_tier(call->catalog, call->plan.tier);
+
+	if (limit.requests == RATE_NO_LIMIT)
+		limit.requests = tier->rate.requests;
+	if (limit.tokens == RATE_NO_LIMIT)
+		limit.tokens = tier->rate.tokens;
+	return limit;
+}
+
+static LimitsProgress
+refuse_rate(Call *call, const char *whose, const RateLimit *limit, const RateRefusal *refusal)
+{
+	LlmError  *error = &call->error;
+	const bool is_tokens = refusal->obstacle == RATE_LACKS_TOKENS;
+
+	if (refusal->is_full)
+		error_set(error, ERRCODE_LLM_RATE_LIMIT,
+				  "the rate of %s cannot be counted: all memory for it is in use", whose);
+	else
+		error_set(error, ERRCODE_LLM_RATE_LIMIT, "%s has reached the limit of %lld %s a minute", whose,
+				  (long long) (is_tokens ? limit->tokens : limit->requests),
+				  is_tokens ? "tokens" : "requests");
+	if (refusal->is_full)
+		error_hint(error, "Raise llm_router.limits_size and restart the server.");
+	else if (refusal->wait_ms < 0)
+		error_hint(error, is_tokens ? "The request may use more than that; give a lower max_tokens."
+									: "No request is allowed.");
+	else
+		error_hint(error, "Try again in %lld seconds.", (long long) (refusal->wait_ms + 999) / 1000);
+	return LIMITS_REFUSED;
+}
+
+/* The most tokens that one attempt may use, whoever pays for it. */
+static int64
+most_tokens(const RoutePlan *plan)
+{
+	int64 most = 0;
+
+	for (int i = 0; i < plan->neligible; i++)
+		most = Max(most, plan->entries[i].estimated_tokens);
+	return most;
+}
+
+/* Hold answers to budget_max_tokens where the request says no limit. */
+static void
+cap_answers(Call *call)
+{
+	if (call->request->max_output_tokens > 0)
+		return;
+	call->limits.output_cap = setting_budget_max_tokens;
+	for (int i = 0; i < call->plan.neligible; i++)
+		route_estimate(&call->plan.entries[i], call->request, call->limits.output_cap);
+}
+
+static LimitsProgress
+enter_user(Call *call)
+{
+	RateLimit	limit = user_limit(call);
+	RateRefusal refusal;
+
+	if (call->limits.user_rate.counted || !rate_is_limited(&limit))
+		return LIMITS_READY;
+	if (limit.tokens != RATE_NO_LIMIT)
+		cap_answers(call);
+	if (rate_enter_user(call->user_id, &limit, most_tokens(&call->plan), &call->limits.user_rate, &refusal))
+		return LIMITS_READY;
+	return refuse_rate(call, psprintf("user \"%s\"", call->user_id), &limit, &refusal);
+}
+
+static bool
+enter_provider(Call *call, int number, RateRefusal *refusal)
+{
+	PlanEntry			  *entry = &call->plan.entries[number];
+	const CatalogProvider *provider = entry->model->provider;
+
+	if (entry->used_byok || !rate_is_limited(&provider->rate))
+		return true;
+	if (rate_enter_provider(provider->id, &provider->rate, entry->estimated_tokens,
+							&call->limits.next_provider_rate, refusal))
+		return true;
+	entry->passed_over = true;
+	return false;
+}
+
+bool
+limits_enter_provider(Call *call, int number)
+{
+	RateRefusal ignored;
+
+	return enter_provider(call, number, &ignored);
+}
+
+/* Whether answers have to be held to a length, for the sake of some provider's tokens. */
+static bool
+provider_limits_tokens(const RoutePlan *plan)
+{
+	for (int i = 0; i < plan->neligible; i++)
+	{
+		const PlanEntry *entry = &plan->entries[i];
+
+		if (!entry->used_byok && entry->model->provider->rate.tokens != RATE_NO_LIMIT)
+			return true;
+	}
+	return false;
+}
+
+/* Whether a refusal ends sooner than another; never is the latest. */
+static bool
+is_sooner(const RateRefusal *refusal, const RateRefusal *other)
+{
+	return refusal->wait_ms >= 0 && (other->wait_ms < 0 || refusal->wait_ms < other->wait_ms);
+}
+
+/* Go to the first candidate whose provider has room; refused where none has. */
+static LimitsProgress
+enter_first_provider(Call *call)
+{
+	RateRefusal			   soonest = { .wait_ms = -1 };
+	const CatalogProvider *provider = NULL;
+
+	if (provider_limits_tokens(&call->plan))
+		cap_answers(call);
+	rate_settle(&call->limits.next_provider_rate, false, 0); /* of an earlier time */
+	for (int i = 0; i < call->plan.neligible; i++)
+	{
+		const PlanEntry *entry = &call->plan.entries[i];
+		RateRefusal		 refusal;
+
+		if (enter_provider(call, i, &refusal))
+		{
+			call->entry = i;
+			return LIMITS_READY;
+		}
+		if (provider == NULL || is_sooner(&refusal, &soonest))
+		{
+			soonest = refusal;
+			provider = entry->model->provider;
+		}
+	}
+	refuse_rate(call, psprintf("provider %s", provider->name), &provider->rate, &soonest);
+	error_detail(&call->error, "So has every other candidate's provider.");
+	return LIMITS_REFUSED;
+}
+
+void
+limits_attempt_begins(Call *call)
+{
+	CallLimits *limits = &call->limits;
+
+	/* Of an attempt before this one, which used nothing. */
+	rate_settle(&limits->provider_rate, true, 0);
+	limits->provider_rate = limits->next_provider_rate;
+	limits->next_provider_rate.counted = false;
+}
+
+/* ------------------------------------------------------------------------
  * Refusals
  * ------------------------------------------------------------------------
  */
@@ -166,7 +336,16 @@ explain_unpriced(Call *call, const CatalogBudget *budget)
 bool
 limits_may_apply(const Call *call)
 {
-	return call->catalog->nbudgets > 0;
+	RateLimit user = user_limit(call);
+
+	if (call->catalog->nbudgets > 0 || rate_is_limited(&user))
+		return true;
+	for (int i = 0; i < call->plan.neligible; i++)
+	{
+		if (rate_is_limited(&call->plan.entries[i].model->provider->rate))
+			return true;
+	}
+	return false;
 }
 
 void
@@ -180,6 +359,17 @@ limits_let_go(Call *call)
 	if (limits->nuses > 0)
 		budgets_let_go(limits->uses, limits->nuses);
 	limits->nuses = 0;
+}
+
+void
+limits_end(Call *call)
+{
+	CallLimits *limits = &call->limits;
+
+	limits_let_go(call);
+	rate_settle(&limits->next_provider_rate, false, 0);
+	rate_settle(&limits->provider_rate, true, 0);
+	rate_settle(&limits->user_rate, attempts_count(&call->attempts) > 0, limits->tokens);
 }
 
 /* Get hold of the counters of all budgets that apply to the plan. */
@@ -250,12 +440,8 @@ bound_candidates(Call *call)
 	RoutePlan			*plan = &call->plan;
 	const CatalogBudget *usd = usd_budget(limits);
 
-	if (call->request->max_output_tokens == 0 && (usd || limits_tokens(limits)))
-	{
-		limits->output_cap = setting_budget_max_tokens;
-		for (int i = 0; i < plan->neligible; i++)
-			route_estimate(&plan->entries[i], call->request, limits->output_cap);
-	}
+	if (usd || limits_tokens(limits))
+		cap_answers(call);
 	if (usd == NULL || keep_entries(plan, has_bound))
 		return true;
 	explain_unpriced(call, usd);
@@ -290,8 +476,7 @@ reserve_level(Call *call)
 	CallLimits	 *limits = &call->limits;
 	BudgetRefusal refusal;
 
-	limits->output_cap = 0;
-	if (!dearest_candidate(&call->plan, &limits->worst))
+	if (call->catalog->nbudgets == 0 || !dearest_candidate(&call->plan, &limits->worst))
 		return LEVEL_READY;
 	switch (use_budgets(call, GetCurrentTimestamp()))
 	{
@@ -317,13 +502,12 @@ reserve_level(Call *call)
 	return LEVEL_READY;
 }
 
-LimitsProgress
-limits_reserve(Call *call)
+/* Under budgets, for the plan or one for a lower level. */
+static LimitsProgress
+reserve_budgets(Call *call)
 {
-	LevelProgress progress = LEVEL_READY;
+	LevelProgress progress;
 
-	if (!limits_may_apply(call))
-		return LIMITS_READY;
 	do
 		progress = reserve_level(call);
 	while (progress == LEVEL_USED_UP && plan_lower_level(call));
@@ -343,6 +527,18 @@ limits_reserve(Call *call)
 			return LIMITS_REFUSED;
 	}
 	pg_unreachable();
+}
+
+LimitsProgress
+limits_reserve(Call *call)
+{
+	LimitsProgress progress = enter_user(call);
+
+	if (progress == LIMITS_READY)
+		progress = reserve_budgets(call);
+	if (progress == LIMITS_READY)
+		progress = enter_first_provider(call);
+	return progress;
 }
 
 bool
@@ -389,16 +585,19 @@ limits_settle(Call *call, const LedgerOutcome *outcome)
 {
 	CallLimits		*limits = &call->limits;
 	const PlanEntry *entry = current_entry(call);
+	LedgerCharge	 charge = { 0 };
 	BudgetAmount	 used = { 0 };
 
+	if (attempts_count(&call->attempts) > 0)
+		charge = ledger_charge(outcome, entry->estimated_cost, entry->estimated_tokens);
+	limits->tokens += charge.tokens;
+	rate_settle(&limits->provider_rate, true, charge.tokens);
+
+	/* The platform's reservation waits for an attempt that the platform pays for. */
 	if (limits->reserved == 0 || (entry->used_byok && !outcome->is_final))
 		return;
-	if (!entry->used_byok && attempts_count(&call->attempts) > 0)
-	{
-		LedgerCharge charge = ledger_charge(outcome, entry->estimated_cost, entry->estimated_tokens);
-
+	if (!entry->used_byok)
 		used = (BudgetAmount){ charge.cost, charge.is_request, charge.tokens };
-	}
 	budgets_settle(limits->uses, limits->nuses, &limits->worst, &used);
 	limits->reserved--;
 }

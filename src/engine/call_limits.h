@@ -1,7 +1,7 @@
 /*
  * call_limits.h
- *		What budgets make of a call: its worst case is reserved before it is sent,
- *		and exchanged for what its attempts used.
+ *		What budgets and rates make of a call: its worst case is reserved before it
+ *		is sent, and exchanged for what its attempts used.
  */
 #ifndef LLM_ROUTER_CALL_LIMITS_H
 #define LLM_ROUTER_CALL_LIMITS_H
@@ -9,6 +9,7 @@
 #include "engine/call.h"
 #include "state/budgets.h"
 #include "state/ledger.h"
+#include "state/rates.h"
 
 /* How long to wait while another session counts a budget. */
 #define LIMITS_POLL_MS 5
@@ -18,9 +19,13 @@ typedef struct CallLimits
 {
 	BudgetUse	*uses; /* counters to let go of */
 	int			 nuses;
-	BudgetAmount worst;		 /* what one attempt may use */
-	int			 reserved;	 /* so many worst cases */
-	TimestampTz	 until;		 /* when the first of their periods ends */
+	BudgetAmount worst;	   /* what one attempt may use */
+	int			 reserved; /* so many worst cases */
+	TimestampTz	 until;	   /* when the first of their periods ends */
+	RateUse		 user_rate;
+	int64		 tokens;		/* of all attempts so far, for user_rate */
+	RateUse		 provider_rate; /* of the attempt under way */
+	RateUse		 next_provider_rate;
 	int64		 output_cap; /* max_tokens where the request has none; 0: as the model has it */
 } CallLimits;
 
@@ -31,13 +36,15 @@ typedef enum LimitsProgress
 	LIMITS_REFUSED /* call->error says why */
 } LimitsProgress;
 
-/* Whether there is anything in the configuration that limits_reserve looks at. */
+/* Whether there is any limit at all that limits_reserve looks at. */
 extern bool limits_may_apply(const Call *call);
 
 /*
- * Reserve the worst case of the dearest candidate, under all budgets that apply.
- * May take candidates out of the plan, or replace the plan by one for a lower
- * level.  Refused with LR003.  May read the ledger, and throw.
+ * Count the call for its user's rate, reserve the worst case of the dearest
+ * candidate under all budgets that apply, and go to the first candidate whose
+ * provider has not reached its rate.  May take candidates out of the plan, or
+ * replace the plan by one for a lower level.  Refused with LR003 or LR004.  May
+ * read the ledger, and throw.
  */
 extern LimitsProgress limits_reserve(Call *call);
 
@@ -49,6 +56,15 @@ extern bool limits_expired(const Call *call);
  * case beside the one that the attempt's settling takes.  False: there is no room.
  */
 extern bool limits_extend(Call *call);
+
+/*
+ * Count the next attempt, at an entry of the plan, for the provider's rate.  False
+ * where the provider has reached it: the entry is passed over in this call.
+ */
+extern bool limits_enter_provider(Call *call, int entry);
+
+/* The attempt that was counted last begins. */
+extern void limits_attempt_begins(Call *call);
 
 /* The request as it is sent to the current candidate: with a limit of its answer. */
 extern const ChatRequest *limits_request(const Call *call);
@@ -62,7 +78,10 @@ extern void limits_settle(Call *call, const LedgerOutcome *outcome);
 /* Tell of budgets that have come near their end. */
 extern void limits_warn(const Call *call);
 
-/* Give up what is still reserved.  Neither throws nor allocates. */
+/* Give up what is still reserved, and end what was counted. */
+extern void limits_end(Call *call);
+
+/* Give up what is still reserved of budgets, to begin again.  Neither throws nor allocates. */
 extern void limits_let_go(Call *call);
 
 #endif /* LLM_ROUTER_CALL_LIMITS_H */

@@ -14,6 +14,7 @@
 #include "chat/usage.h"
 #include "datatype/timestamp.h"
 #include "providers/provider.h"
+#include "routing/rate.h"
 #include "utils/date.h"
 
 typedef enum PowerLevel
@@ -41,6 +42,7 @@ typedef struct CatalogProvider
 	const ApiFormat *format; /* NULL: this version has no adapter for it */
 	const char		*format_name;
 	ProviderEndpoint endpoint;
+	RateLimit		 rate;			/* of requests with the platform's key */
 	const char		*origin;		/* provider_origin(base_url) */
 	bool			 confirmed;		/* base_url is where the owner lets users' keys go */
 	const char		*encrypted_key; /* the platform key's token; NULL: none, or for another base_url */
@@ -66,6 +68,7 @@ typedef struct CatalogTier
 {
 	const char *name;
 	bool		power_levels[POWER_LEVEL_COUNT];
+	RateLimit	rate; /* of each user */
 } CatalogTier;
 
 typedef struct CatalogRule

@@ -33,6 +33,7 @@ typedef struct RouteCaller
 	const UserKey *user_keys;			  /* of several for a provider the first one counts */
 	int			   nuser_keys;
 	DateADT		   today;
+	RateLimit	   rate; /* the user's own; what it does not limit, the tier's does */
 } RouteCaller;
 
 /*

@@ -6,6 +6,8 @@
  * A counter belongs to a budget as it was last changed, to whose use it counts,
  * and to a calendar period.  It is made when it is first asked for, out of the
  * ledger, and may be dropped while no call uses it.
+ *
+ * Some functions are exported for the test module in test/modules/limits.
  */
 #ifndef LLM_ROUTER_BUDGETS_H
 #define LLM_ROUTER_BUDGETS_H
@@ -35,8 +37,9 @@ typedef enum BudgetProgress
  * let go of.  Reads the ledger when it is the first to ask: needs a transaction,
  * and may throw.  since is when this call asked first.
  */
-extern BudgetProgress budget_use(const CatalogBudget *budget, const BudgetSubject *subject, TimestampTz now,
-								 TimestampTz since, BudgetUse *use, LlmError *error);
+extern PGDLLEXPORT BudgetProgress budget_use(const CatalogBudget *budget,
+											 const BudgetSubject *subject, TimestampTz now,
+											 TimestampTz since, BudgetUse *use, LlmError *error);
 
 /* Why a reservation is refused. */
 typedef struct BudgetRefusal
@@ -48,14 +51,15 @@ typedef struct BudgetRefusal
 } BudgetRefusal;
 
 /* Reserve so much of all of them, or of none. */
-extern bool budgets_reserve(const BudgetUse *uses, int n, const BudgetAmount *amount, BudgetRefusal *refusal);
+extern PGDLLEXPORT bool budgets_reserve(const BudgetUse *uses, int n, const BudgetAmount *amount,
+										BudgetRefusal *refusal);
 
 /* Exchange a reservation for what was used.  Never throws, never allocates. */
-extern void budgets_settle(const BudgetUse *uses, int n, const BudgetAmount *reserved,
-						   const BudgetAmount *used);
+extern PGDLLEXPORT void budgets_settle(const BudgetUse *uses, int n, const BudgetAmount *reserved,
+									   const BudgetAmount *used);
 
 /* Let go of counters.  Never throws, never allocates. */
-extern void budgets_let_go(const BudgetUse *uses, int n);
+extern PGDLLEXPORT void budgets_let_go(const BudgetUse *uses, int n);
 
 /*
  * Whether the budget's warn_at has been reached, and nobody has been told in this

@@ -82,6 +82,7 @@ caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
 		.user_keys = user.keys,
 		.nuser_keys = user.nkeys,
 		.today = GetSQLCurrentDate(),
+		.rate = user.rate,
 	};
 	return true;
 }

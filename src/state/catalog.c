@@ -144,6 +144,25 @@ row_power_level(const Row *row, int column)
 	return level;
 }
 
+static int64
+row_int64(const Row *row, int column, int64 if_null)
+{
+	bool  is_null;
+	Datum value = row_datum(row, column, &is_null);
+
+	return is_null ? if_null : DatumGetInt64(value);
+}
+
+/* An integer of requests, and then a bigint of tokens. */
+static RateLimit
+row_rate(const Row *row, int column)
+{
+	return (RateLimit){
+		.requests = row_int32(row, column, RATE_NO_LIMIT),
+		.tokens = row_int64(row, column + 1, RATE_NO_LIMIT),
+	};
+}
+
 /*
  * Run a query under the active snapshot; the result is in SPI_tuptable and
  * SPI_processed.
@@ -185,6 +204,7 @@ read_provider(const Row *row, CatalogProvider *provider)
 	provider->origin = provider_origin(provider->endpoint.base_url);
 	provider->encrypted_key = row_string(row, 9);
 	provider->confirmed = row_bool(row, 10);
+	provider->rate = row_rate(row, 11);
 }
 
 static IdEntry *
@@ -195,7 +215,7 @@ load_providers(Catalog *catalog)
 
 	run_query(psprintf("SELECT p.id, p.name, p.enabled, p.api_format, p.base_url, p.check_path,"
 					   " p.auth_type, p.request_rules, k.encrypted_api_key,"
-					   " p.confirmed_base_url = p.base_url"
+					   " p.confirmed_base_url = p.base_url, p.requests_per_minute, p.tokens_per_minute"
 					   " FROM %s p LEFT JOIN %s k ON k.provider_id = p.id AND k.base_url = p.base_url"
 					   " ORDER BY p.name COLLATE \"C\"",
 					   extension_table("llm_providers"), extension_table("llm_provider_keys")));
@@ -288,7 +308,8 @@ load_tiers(Catalog *catalog)
 	MemoryContext previous;
 
 	run_query(psprintf("SELECT subscription_tier, 'eco' = ANY (power_levels),"
-					   " 'balanced' = ANY (power_levels), 'precision' = ANY (power_levels)"
+					   " 'balanced' = ANY (power_levels), 'precision' = ANY (power_levels),"
+					   " requests_per_minute, tokens_per_minute"
 					   " FROM %s ORDER BY subscription_tier COLLATE \"C\"",
 					   extension_table("llm_tiers")));
 	previous = MemoryContextSwitchTo(catalog->context);
@@ -303,6 +324,7 @@ load_tiers(Catalog *catalog)
 		catalog->tiers[i].name = row_string(&row, 1);
 		for (int level = 0; level < POWER_LEVEL_COUNT; level++)
 			catalog->tiers[i].power_levels[level] = row_bool(&row, 2 + level);
+		catalog->tiers[i].rate = row_rate(&row, 2 + POWER_LEVEL_COUNT);
 	}
 	MemoryContextSwitchTo(previous);
 }
@@ -349,15 +371,6 @@ row_money_limit(const Row *row, int column)
 	if (is_null || !money_from_numeric(DatumGetNumeric(value), &money))
 		return BUDGET_NO_LIMIT;
 	return money;
-}
-
-static int64
-row_int64(const Row *row, int column, int64 if_null)
-{
-	bool  is_null;
-	Datum value = row_datum(row, column, &is_null);
-
-	return is_null ? if_null : DatumGetInt64(value);
 }
 
 static void

@@ -278,6 +278,28 @@ subtest 'counters are made from the ledger' => sub {
 	is(sql("SELECT used_usd FROM llm_budget_status WHERE scope = 'total'"), '0.6', 'the others went on');
 };
 
+subtest 'nonsense, and time zones' => sub {
+	my %nonsense = (
+		"INSERT INTO llm_budgets (scope, period, limit_usd) VALUES ('everything', 'day', 1)"          => 'unknown budget scope "everything"',
+		"INSERT INTO llm_budgets (scope, period, limit_usd) VALUES ('total', 'fortnight', 1)"         => 'unknown budget period "fortnight"',
+		"INSERT INTO llm_budgets (scope, period) VALUES ('total', 'day')"                             => 'a budget needs at least one limit, and none below 0',
+		"INSERT INTO llm_budgets (scope, period, limit_tokens) VALUES ('total', 'day', -1)"           => 'a budget needs at least one limit, and none below 0',
+		"INSERT INTO llm_budgets (scope, period, limit_usd, action) VALUES ('total', 'day', 1, 'cry')" => 'unknown budget action "cry"',
+		"INSERT INTO llm_budgets (scope, period, limit_usd, warn_at) VALUES ('total', 'day', 1, 101)" => 'warn_at is not a percentage',
+		q(ALTER SYSTEM SET llm_router.budget_timezone = 'Mars/Olympus')                              => 'invalid value for parameter "llm_router.budget_timezone": "Mars/Olympus"',
+		q(SET llm_router.budget_max_tokens = 0)                                                      => '0 is outside the valid range for parameter "llm_router.budget_max_tokens" (1 .. 2147483647)');
+	is((LlmRouterTest::sql_error($node, $_))[1], $nonsense{$_}, $nonsense{$_}) foreach sort keys %nonsense;
+
+	start_anew("(scope, period, limit_usd) VALUES ('total', 'day', 1)");
+	sql(q(ALTER SYSTEM SET llm_router.budget_timezone = 'Asia/Kathmandu'));
+	sql('SELECT pg_reload_conf()');
+	LlmRouterTest::wait_for_sql($node, q(SELECT current_setting('llm_router.budget_timezone')), 'Asia/Kathmandu');
+	is(sql("SET timezone = 'America/New_York'; SELECT period_start = date_trunc('day', now(), 'Asia/Kathmandu'), period_end - period_start FROM llm_budget_status"), 't|24:00:00',
+		'days begin in budget_timezone, whatever the session has');
+	sql('ALTER SYSTEM RESET llm_router.budget_timezone');
+	sql('SELECT pg_reload_conf()');
+};
+
 subtest '1,000 concurrent calls of 0.10 USD on a budget of 5 USD' => sub {
 	start_anew("(scope, period, limit_usd) VALUES ('total', 'month', 5)", "(scope, period, limit_usd) VALUES ('each_user', 'month', 1000)");
 	my $script = "$PostgreSQL::Test::Utils::tmp_check/thousand.sql";

@@ -1,4 +1,4 @@
-# The arithmetic of limits, as tables: calendar periods, what a budget admits.
+# The arithmetic of limits, as tables: calendar periods, what a budget admits, windows of rates.
 use strict;
 use warnings;
 
@@ -22,6 +22,7 @@ sql(<<"SQL");
 CREATE FUNCTION test_budget_range(text, timestamptz, text) RETURNS text LANGUAGE c AS '$module';
 CREATE FUNCTION test_budget_admits(bigint[], bigint[], bigint[]) RETURNS text LANGUAGE c AS '$module';
 CREATE FUNCTION test_budget_share(bigint[], bigint[]) RETURNS int LANGUAGE c AS '$module';
+CREATE FUNCTION test_rate(bigint, bigint, bigint[], bigint[], bigint[]) RETURNS text LANGUAGE c AS '$module';
 SQL
 
 # period, at, zone, start and end
@@ -92,6 +93,40 @@ foreach my $row (@shares)
 	my ($limit, $used, $expected, $what) = @$row;
 	is(sql("SELECT test_budget_share('{$limit}', '{$used}')"), $expected, "share: $what");
 }
+
+# requests and tokens a minute; requests as time in ms, tokens asked, tokens used; what becomes of each
+my @rates = (
+	[ 2, -1, [ [ 0, 1, 1 ], [ 1, 1, 1 ], [ 2, 1, 1 ] ], 'ok ok requests:64998', 'two a minute, and when the third may come' ],
+	[ 2, -1, [ [ 0, 1, 1 ], [ 1, 1, 1 ], [ 64999, 1, 1 ], [ 65000, 1, 1 ], [ 65000, 1, 1 ], [ 65000, 1, 1 ] ], 'ok ok requests:1 ok ok requests:65000',
+		'the edge: a slot of 5 s leaves 60 s after its end' ],
+	[ 1, -1, [ [ 4999, 1, 1 ], [ 64998, 1, 1 ], [ 65000, 1, 1 ] ], 'ok requests:2 ok', 'no minute has more than the limit' ],
+	[ 2, -1, [ [ 0, 1, 1 ], [ 10000, 1, 1 ], [ 65000, 1, 1 ], [ 65001, 1, 1 ] ], 'ok ok ok requests:9999', 'the window slides: each makes room by itself' ],
+	[ 0, -1, [ [ 0, 1, 1 ] ], 'requests:-1', 'a limit of nothing' ],
+	[ -1, 100, [ [ 0, 60, 60 ], [ 0, 40, 40 ], [ 0, 1, 1 ] ], 'ok ok tokens:65000', 'tokens' ],
+	[ -1, 100, [ [ 0, 60, 10 ], [ 0, 90, 90 ], [ 0, 1, 1 ] ], 'ok ok tokens:65000', 'settled with real use: what was not used is free' ],
+	[ -1, 100, [ [ 0, 60, 160 ], [ 0, 1, 1 ], [ 65000, 100, 100 ] ], 'ok tokens:65000 ok', '... and what was used beyond counts' ],
+	[ -1, 100, [ [ 0, 101, 1 ], [ 0, 100, 1 ] ], 'tokens:-1 ok', 'more than the limit never fits' ],
+	[ -1, 100, [ [ 0, 50, 50 ], [ 20000, 40, 40 ], [ 30000, 60, 60 ] ], 'ok ok tokens:35000', 'as long as it takes for enough to leave' ],
+	[ 3, 100, [ [ 0, 10, 10 ], [ 0, 95, 95 ], [ 0, 10, 10 ], [ 0, 10, 10 ], [ 0, 10, 10 ] ], 'ok tokens:65000 ok ok requests:65000',
+		'what is refused counts for neither' ],
+	[ 1, -1, [ [ 1000000, 1, 1 ], [ 999000, 1, 1 ], [ 950000, 1, 1 ] ], 'ok requests:66000 requests:115000', 'a process that is a little late counts in the same window' ],
+	[ 1, -1, [ [ 1000000, 1, 1 ], [ 1000, 1, 1 ], [ 1000, 1, 1 ] ], 'ok ok requests:64000', 'a clock that jumps back stops nobody' ],
+	[ 1, -1, [ [ 1000, 1, 1 ], [ 9000000000000, 1, 1 ], [ 9000000000000, 1, 1 ] ], 'ok ok requests:65000', 'nor one that jumps ahead' ]);
+foreach my $row (@rates)
+{
+	my ($requests, $tokens, $events, $expected, $what) = @$row;
+	my @columns = map { my $i = $_; '{' . join(',', map { $_->[$i] } @$events) . '}' } 0 .. 2;
+	is(sql("SELECT test_rate($requests, $tokens, '$columns[0]', '$columns[1]', '$columns[2]')"), $expected, "rate: $what");
+}
+
+# A hundred thousand requests at random times: in no 60 s are more than the limit let in.
+sql('SELECT setseed(0.5); CREATE TABLE times AS SELECT row_number() OVER (ORDER BY at) AS n, at FROM (SELECT (random() * 3600000)::bigint AS at FROM generate_series(1, 100000)) AS r');
+is(sql(<<'SQL'), 't', 'rate: never more than 7 in any minute, and no fewer than the slots cost');
+SELECT bool_and(eighth - at >= 60000) AND count(*) BETWEEN 7 * 55 AND 7 * 61 FROM (
+	SELECT at, lead(at, 7) OVER (ORDER BY n) AS eighth
+	FROM (SELECT array_agg(at ORDER BY n) AS all_times FROM times) AS a,
+		regexp_split_to_table(test_rate(7, -1, all_times, all_times, all_times), ' ') WITH ORDINALITY AS r (result, n) JOIN times USING (n) WHERE result = 'ok') AS admitted
+SQL
 
 $node->stop;
 done_testing();
