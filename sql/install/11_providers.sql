@@ -54,15 +54,20 @@ BEGIN
 			WHEN member = 'tool_call_id_length' AND value::text !~ '^([4-9]|[1-5][0-9]|6[0-4])$'
 				THEN 'a whole number from 4 to 64'
 			-- A header name is a token (RFC 9110, section 5.6.2). Values are held to
-			-- printable ASCII. Those that carry keys or frame the request are the router's.
+			-- printable ASCII. Those that carry keys or frame the request are the router's;
+			-- those by which a proxy chooses whom it asks, and as whom, would have keys
+			-- sent elsewhere than base_url says.
 			WHEN member = 'headers' AND (jsonb_typeof(value) <> 'object'
 				OR EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(value) WHEN 'object' THEN value ELSE '{}' END) AS h (name, content)
 						   WHERE h.name !~ '^[A-Za-z0-9!#$%&''*+.^_`|~-]+$'
-							  OR lower(h.name) IN ('authorization', 'proxy-authorization', 'x-api-key', 'x-goog-api-key', 'api-key',
-												   'cookie', 'host', 'connection', 'content-length', 'content-type', 'transfer-encoding')
+							  OR lower(h.name) ~ ('^(authorization|proxy-.*|x-api-key|x-goog-api-key|api-key|cookie'
+								'|accept|accept-encoding|connection|content-.*|expect|keep-alive|range|te|trailer|transfer-encoding|upgrade'
+								'|host|x-host|forwarded|x-forwarded(-.*)?|x-original-.*|x-rewrite-url|via'
+								'|x-http-method|x-http-method-override|x-method-override'
+								'|x-(real|client|remote|cluster-client)-(ip|addr)|(true-)?client-ip|cf-connecting-ip)$')
 							  OR jsonb_typeof(h.content) <> 'string'
 							  OR h.content #>> '{}' !~ '^[ -~]+$'))
-				THEN 'an object of header names and their values, without those for keys and framing'
+				THEN 'an object of header names and their values, without those for keys, framing and routing'
 			-- Characters that need no encoding in a URL (RFC 3986, section 2.3).
 			WHEN member = 'query' AND (jsonb_typeof(value) <> 'object'
 				OR EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(value) WHEN 'object' THEN value ELSE '{}' END) AS p (name, content)

@@ -35,6 +35,7 @@ CREATE TABLE user_api_keys (
 	masked_key			text NOT NULL,
 	key_name			text NOT NULL DEFAULT 'default',
 	is_active			boolean NOT NULL DEFAULT true,
+	version				integer NOT NULL DEFAULT 1,
 	refused_at			timestamptz,
 	refusal				text,
 	checked_at			timestamptz,
@@ -66,6 +67,8 @@ COMMENT ON COLUMN user_api_keys.base_url IS
 COMMENT ON COLUMN user_api_keys.masked_key IS 'The key for people to recognise: at most its first 3 and last 4 characters.';
 COMMENT ON COLUMN user_api_keys.key_name IS 'The user''s name for the key.';
 COMMENT ON COLUMN user_api_keys.is_active IS 'Whether the key may be used.';
+COMMENT ON COLUMN user_api_keys.version IS
+	'Counts how often the key was replaced; encrypting the same key again does not count.';
 COMMENT ON COLUMN user_api_keys.refused_at IS
 	'When the provider refused the key; it is not used until the provider accepts it again. NULL: not refused.';
 COMMENT ON COLUMN user_api_keys.refusal IS 'How the provider refused it.';

@@ -171,9 +171,9 @@ ALTER TABLE llm_audit_logs ENABLE ALWAYS TRIGGER llm_audit_logs_guard;
 -- over a restart may be loaded twice, so an entry that is there, to the
 -- microsecond, is passed over with all that follows from it.
 --
--- A note about a refused key has the key's id and the end of its token, which
--- tells it from the token that may have replaced it. A check after the refusal
--- knows better than the refusal.
+-- A note about a refused key has the key's id and version, which tells it from the
+-- key that may have replaced it. (Its token does not: the same key may have been
+-- encrypted again.) A check after the refusal knows better than the refusal.
 --
 -- Calls wait for the writer, so it does not wait long for a lock.
 CREATE FUNCTION llm_note_write(note jsonb)
@@ -197,7 +197,7 @@ BEGIN ATOMIC
 		-- A key whose user holds its row is not marked: the next call does. Waiting
 		-- would let one user hold up everybody's entries.
 		WHERE k.id = (SELECT f.id FROM user_api_keys f WHERE f.id = (note ->> 'key_id')::bigint FOR NO KEY UPDATE SKIP LOCKED)
-		  AND right(k.encrypted_api_key, length(note ->> 'token_end')) = note ->> 'token_end'
+		  AND k.version = (note ->> 'key_version')::integer
 		  AND (k.checked_at <= w.created_at) IS NOT FALSE
 		RETURNING k.id
 	)

@@ -70,7 +70,7 @@ CREATE FUNCTION llm_provider_confirm_keys(provider text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'llm_provider_confirm_keys';
 COMMENT ON FUNCTION llm_provider_confirm_keys(text) IS
-	'After a provider really moved, or an administrator added it: lets users store keys for its base_url, has the keys stored before, the platform''s and users'', used there, and returns how many those are. For the extension''s owner and superusers, since it decides where users'' keys are sent.';
+	'After a provider really moved, or an administrator added it: lets users store keys for its base_url, has the keys stored before, the platform''s and users'', used there, and returns how many those are; those that cannot be opened stay set aside, with a WARNING. For the extension''s owner and superusers, since it decides where users'' keys are sent.';
 
 CREATE FUNCTION llm_keys_reencrypt()
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -33,6 +33,6 @@ extern void key_argument_check(const KeyArguments *arguments);
 
 /* Raise LR005 with what the provider said; user_id is audited, NULL for the platform. */
 extern void key_argument_refused(const CatalogProvider *provider, const KeyCheck *check,
-								 const char *user_id) pg_attribute_noreturn();
+								 const char *user_id) __attribute__((noreturn));
 
 #endif /* LLM_ROUTER_KEY_ARGUMENTS_H */

@@ -23,6 +23,7 @@
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(llm_provider_set_key);
 PG_FUNCTION_INFO_V1(llm_provider_confirm_keys);
@@ -139,35 +140,53 @@ typedef struct StrayKey
 	char	   *base_url;
 } StrayKey;
 
-static void
-move_key(const StrayKey *key, const CatalogProvider *provider)
+/* How many keys were moved, and could not be; and why the first could not. */
+typedef struct MovedKeys
 {
-	LlmError error = { 0 };
-	char	*origin = provider_origin(key->base_url);
-	char	*token = key->token;
-	Oid		 types[] = { TEXTOID, TEXTOID, TEXTOID };
-	Datum	 values[3];
+	int64 moved;
+	int64 left;
+	char *problem;
+} MovedKeys;
+
+/* False with the error when the key cannot be opened. */
+static bool
+move_key(const StrayKey *key, const CatalogProvider *provider, LlmError *error)
+{
+	char *origin = provider_origin(key->base_url);
+	char *token = key->token;
+	Oid	  types[] = { TEXTOID, TEXTOID, TEXTOID };
+	Datum values[3];
 
 	if (strcmp(origin, provider->origin) != 0 &&
-		!credential_move(key->token, key->user_id, origin, provider->origin, &token, &error))
-	{
-		error_detail(&error, "The key with %s %s of %s cannot be moved; none was.", key->id_column,
-					 key->id, key->table);
-		error_throw(&error);
-	}
+		!credential_move(key->token, key->user_id, origin, provider->origin, &token, error))
+		return false;
 	values[0] = CStringGetTextDatum(token);
 	values[1] = CStringGetTextDatum(provider->endpoint.base_url);
 	values[2] = CStringGetTextDatum(key->id);
 	key_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url) = ($1, $2) WHERE %s = $3::bigint",
 						 extension_table(key->table), key->id_column),
 				3, types, values);
+	return true;
 }
 
-/* Move a table's keys to the provider's address; returns how many. */
-static int64
-move_keys(const CatalogProvider *provider, const char *table, const char *id_column,
-		  const char *user_column)
+static void
+count_key(MovedKeys *keys, const StrayKey *key, const LlmError *error, MemoryContext context)
 {
+	if (error->sqlstate == 0)
+		keys->moved++;
+	else if (keys->left++ == 0)
+		keys->problem = MemoryContextStrdup(context, psprintf("The first is that with %s %s of %s: %s.",
+															  key->id_column, key->id, key->table,
+															  error->message));
+}
+
+/* Move a table's keys to the provider's address. */
+static void
+move_keys(const CatalogProvider *provider, const char *table, const char *id_column,
+		  const char *user_column, MovedKeys *keys)
+{
+	MemoryContext  outer = CurrentMemoryContext;
+	MemoryContext  context = AllocSetContextCreate(outer, "llm_router moved key", ALLOCSET_DEFAULT_SIZES);
 	Oid			   types[] = { INT4OID, TEXTOID };
 	Datum		   values[2];
 	char		  *query;
@@ -181,9 +200,11 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 					 id_column, user_column, extension_table(table), id_column);
 	nkeys = key_execute(query, 2, types, values);
 	found = SPI_tuptable;
+	MemoryContextSwitchTo(context);
 	for (int64 i = 0; i < nkeys; i++)
 	{
 		HeapTuple	   row = found->vals[i];
+		LlmError	   error = { 0 };
 		const StrayKey key = {
 			.table = table,
 			.id_column = id_column,
@@ -194,9 +215,12 @@ move_keys(const CatalogProvider *provider, const char *table, const char *id_col
 		};
 
 		CHECK_FOR_INTERRUPTS();
-		move_key(&key, provider);
+		(void) move_key(&key, provider, &error);
+		count_key(keys, &key, &error, outer);
+		MemoryContextReset(context);
 	}
-	return nkeys;
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
 }
 
 /* Users can store keys for the address that the caller has seen. */
@@ -216,12 +240,13 @@ confirm_address(const CatalogProvider *provider)
 
 /* What was confirmed: an administrator may have changed the address meanwhile. */
 static char *
-confirmation_detail(const CatalogProvider *provider, int64 nkeys)
+confirmation_detail(const CatalogProvider *provider, const MovedKeys *keys)
 {
 	StringInfoData detail;
 
 	initStringInfo(&detail);
-	appendStringInfo(&detail, "{\"keys\": " INT64_FORMAT ", \"base_url\": ", nkeys);
+	appendStringInfo(&detail, "{\"keys\": " INT64_FORMAT ", \"left\": " INT64_FORMAT ", \"base_url\": ",
+					 keys->moved, keys->left);
 	escape_json(&detail, provider->endpoint.base_url);
 	appendStringInfoChar(&detail, '}');
 	return detail.data;
@@ -231,28 +256,35 @@ static int64
 confirm_keys(const CatalogProvider *provider)
 {
 	KeyChange change;
-	int64	  nkeys;
+	MovedKeys keys = { 0 };
 
 	key_change_begin(&change);
 	confirm_address(provider);
-	nkeys = move_keys(provider, "llm_provider_keys", "provider_id", "NULL::text") +
-			move_keys(provider, "user_api_keys", "id", "user_id");
+	move_keys(provider, "llm_provider_keys", "provider_id", "NULL::text", &keys);
+	move_keys(provider, "user_api_keys", "id", "user_id", &keys);
 	audit_write(&(AuditEntry){
 		.actor = change.actor,
 		.action = "provider.keys.confirm",
 		.object = provider->name,
-		.detail = confirmation_detail(provider, nkeys),
+		.detail = confirmation_detail(provider, &keys),
 	});
+	if (keys.left > 0)
+		ereport(WARNING,
+				(errmsg("%lld keys of provider \"%s\" cannot be opened and stay set aside",
+						(long long) keys.left, provider->name),
+				 errdetail_internal("%s", keys.problem),
+				 errhint("Configure the master key that sealed them and run this again, or store "
+						 "those keys again.")));
 	key_change_end(&change);
-	return nkeys;
+	return keys.moved;
 }
 
 /*
  * llm_provider_confirm_keys(provider text) RETURNS bigint
  *
  * Lets users store keys for the provider's present base_url, and has those that
- * were stored for an earlier one used there; returns how many.  One transaction:
- * LR009 when one of them cannot be opened, and none is moved.
+ * were stored for an earlier one used there; returns how many.  Those that cannot
+ * be opened are left, with a WARNING.
  */
 Datum
 llm_provider_confirm_keys(PG_FUNCTION_ARGS)

@@ -369,8 +369,9 @@ replace_key(const KeyArguments *arguments, int64 key_id, bool checked)
 	values[2] = CStringGetTextDatum(arguments->provider->endpoint.base_url);
 	values[3] = CStringGetTextDatum(credential_mask(arguments->api_key));
 	values[4] = BoolGetDatum(checked);
-	key_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url, masked_key, checked_at, refused_at,"
-						 " refusal) = ($2, $3, $4, CASE WHEN $5 THEN now() END, NULL, NULL) WHERE id = $1",
+	key_execute(psprintf("UPDATE %s SET (encrypted_api_key, base_url, masked_key, version, checked_at,"
+						 " refused_at, refusal) = ($2, $3, $4, version + 1, CASE WHEN $5 THEN now() END,"
+						 " NULL, NULL) WHERE id = $1",
 						 extension_table("user_api_keys")),
 				lengthof(types), types, values);
 	audit_key(&change, "byok.key.update", &key, checked ? "" : ", \"validated\": false");

@@ -333,7 +333,7 @@ mark_refused_key(const Call *call)
 		return;
 	refusal = psprintf("HTTP status %d%s%s", call->http_status, call->reply.message ? ": " : "",
 					   call->reply.message ? call->reply.message : "");
-	audit_note_key_refused(key->id, key->token,
+	audit_note_key_refused(key->id, key->version,
 						   &(AuditEntry){
 							   .actor = call->role_name,
 							   .user_id = call->user_id,
@@ -472,11 +472,7 @@ step_admission(Call *call)
 	}
 	else if (now_ms() >= call->wait_until_ms)
 	{
-		error_set(&call->error, ERRCODE_LLM_RATE_LIMIT,
-				  "%d calls are running, which is llm_router.max_concurrency",
-				  admission_limit());
-		error_hint(&call->error, "Try again, or raise llm_router.max_concurrency or "
-								 "llm_router.concurrency_timeout.");
+		(void) admission_refused(&call->error);
 		call->state = CALL_DONE;
 	}
 }

@@ -7,6 +7,7 @@
 #include "base/settings.h"
 #include "net/http.h"
 #include "providers/redact.h"
+#include "state/admission.h"
 #include "utils/timestamp.h"
 
 #define CHECK_TIMEOUT_MS		 15000
@@ -112,12 +113,50 @@ key_check_finish(KeyProbe *probe, const char *api_key, KeyCheck *check)
 	pfree(probe);
 }
 
+/* One of llm_router.max_concurrency places: who waits for an answer has a connection. */
+static void
+take_place(void)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), setting_concurrency_timeout);
+	LlmError	error = { 0 };
+
+	PG_TRY();
+	{
+		while (!admission_enter())
+		{
+			TimestampTz now = GetCurrentTimestamp();
+
+			if (now >= until)
+			{
+				(void) admission_refused(&error);
+				error_throw(&error);
+			}
+			http_wait((int) TimestampDifferenceMilliseconds(now, until));
+		}
+	}
+	PG_CATCH();
+	{
+		admission_withdraw();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
 void
 key_check(const CatalogProvider *provider, const char *api_key, KeyCheck *check)
 {
-	KeyProbe *probe = key_check_start(provider, api_key);
+	take_place();
+	PG_TRY();
+	{
+		KeyProbe *probe = key_check_start(provider, api_key);
 
-	while (!key_check_done(probe))
-		http_wait(CHECK_TIMEOUT_MS);
-	key_check_finish(probe, api_key, check);
+		while (!key_check_done(probe))
+			http_wait(CHECK_TIMEOUT_MS);
+		key_check_finish(probe, api_key, check);
+	}
+	PG_FINALLY();
+	{
+		admission_leave();
+	}
+	PG_END_TRY();
 }

@@ -30,7 +30,8 @@ extern bool key_check_possible(const CatalogProvider *provider);
 /*
  * Send the provider's cheap authenticated request, once, and wait for the
  * answer; the timeouts of calls apply, and CHECK_TIMEOUT_MS as a whole.
- * Throws for interrupts only.
+ * Takes one of llm_router.max_concurrency places.  Throws LR004 when none becomes
+ * free, else for interrupts only.
  */
 extern void key_check(const CatalogProvider *provider, const char *api_key,
 					  KeyCheck *check);

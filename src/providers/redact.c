@@ -36,9 +36,9 @@ typedef struct KeyPrefix
 static const KeyPrefix key_prefixes[] = {
 	KEY_PREFIX("sk", "-", false),
 	KEY_PREFIX("sk", "_", true),
-	KEY_PREFIX("gsk", "_", false),
+	KEY_PREFIX("gsk", "_", true),
 	KEY_PREFIX("hf", "_", true),
-	KEY_PREFIX("r8", "_", false),
+	KEY_PREFIX("r8", "_", true),
 	KEY_PREFIX("", "AIza", false),
 	KEY_PREFIX("xai", "-", false),
 	KEY_PREFIX("pplx", "-", false),
@@ -91,15 +91,27 @@ is_name(const char *word, const char *rest)
 {
 	bool   capitals = false;
 	bool   underscores = false;
+	bool   digits = false;
 	size_t length = rest - word;
 
 	for (; length <= MAX_NAME_BYTES && is_word_byte(word[length]); length++)
 	{
 		capitals = capitals || (word[length] >= 'A' && word[length] <= 'Z');
 		underscores = underscores || word[length] == '_' || word[length] == '*';
+		digits = digits || (word[length] >= '0' && word[length] <= '9');
 	}
 	return length < MIN_NAMELIKE_KEY_BYTES ||
-		   (length <= MAX_NAME_BYTES && underscores && !capitals);
+		   (length <= MAX_NAME_BYTES && !capitals && (underscores || !digits));
+}
+
+/* ICU's collations for Slovak: sk-x-icu, sk-SK-x-icu. */
+static bool
+is_collation(const char *word, size_t length)
+{
+	const char end[] = "-x-icu";
+
+	return length >= sizeof(end) - 1 &&
+		   strncmp(word + length - (sizeof(end) - 1), end, sizeof(end) - 1) == 0;
 }
 
 /* Length of the key whose prefix has its first mark here, and where it begins. */
@@ -118,7 +130,7 @@ key_around(const char *text, const char *mark, const char **key)
 			!is_word_start(text, *key) || (prefix->namelike && is_name(*key, *key + prefix->length)))
 			continue;
 		length = word_length(*key);
-		if (length >= MIN_KEY_BYTES)
+		if (length >= MIN_KEY_BYTES && !is_collation(*key, length))
 			return length;
 	}
 	return 0;

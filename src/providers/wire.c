@@ -107,12 +107,34 @@ wire_request_add_header(WireRequest *wire, const char *name, const char *value)
 	add_header(wire, name, pstrdup(value), false);
 }
 
+static void
+wipe_text(void *text)
+{
+	explicit_bzero(text, strlen(text));
+}
+
+/*
+ * The value is wiped with its memory context as well, for errors before
+ * wire_request_wipe().  (psprintf would leave a part of a long key in memory that
+ * it tried first.)
+ */
 void
 wire_request_authorize(WireRequest *wire, AuthType auth_type, const char *api_key)
 {
-	if (auth_types[auth_type].header)
-		add_header(wire, auth_types[auth_type].header,
-				   psprintf("%s%s", auth_types[auth_type].prefix, api_key), true);
+	const char			  *prefix = auth_types[auth_type].prefix;
+	MemoryContextCallback *on_reset;
+	char				  *value;
+
+	if (auth_types[auth_type].header == NULL)
+		return;
+	on_reset = palloc(sizeof(MemoryContextCallback));
+	value = palloc(strlen(prefix) + strlen(api_key) + 1);
+	strcpy(value, prefix);
+	strcat(value, api_key);
+	on_reset->func = wipe_text;
+	on_reset->arg = value;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, on_reset);
+	add_header(wire, auth_types[auth_type].header, value, true);
 }
 
 void

@@ -17,6 +17,7 @@ typedef struct UserKey
 {
 	int64		id;
 	int32		provider_id;
+	int32		version;  /* another one is another key */
 	const char *token;	  /* sealed for the user and the provider's origin */
 	const char *base_url; /* for which it was stored: used while the provider's is the same */
 } UserKey;

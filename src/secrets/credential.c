@@ -16,17 +16,22 @@
  * collision costs another decryption, some microseconds.  The warm path makes no
  * system call but reading the clock.
  *
- * Expired keys are wiped by a timer, so that a session which goes idle does not
- * keep them.  It runs in a signal handler, which may come at any moment: it looks
- * at whole entries only (opened), leaves alone the one that is being copied, and
- * frees nothing.
+ * Keys that expired, and all of them after a reload, are wiped by a timer, so that
+ * a session which goes idle does not keep them.  It runs in a signal handler, which
+ * may come at any moment: it looks at whole entries only (opened), leaves alone the
+ * one that is being copied, and frees nothing.
+ *
+ * PostgreSQL turns off a session's timers at every error.  A failed transaction
+ * block tells nobody of the errors that follow the first, so the timer is not turned
+ * on again after an error: the cache is emptied instead, and nothing is left to wipe.
  */
 #include "secrets/credential.h"
 
+#include "access/xact.h"
 #include "base/settings.h"
 #include "mb/pg_wchar.h"
+#include "postmaster/interrupt.h"
 #include "secrets/keyring.h"
-#include "access/xact.h"
 #include "storage/ipc.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
@@ -38,6 +43,9 @@
 #define MASK_FROM_LENGTH 20 /* of seven characters shown, at least thirteen are not */
 
 #define CACHE_SIZE 256 /* keys; a power of two */
+
+/* So long after a reload an idle session may keep keys. */
+#define MAX_WIPE_PERIOD_MS 10000
 
 typedef struct CachedCredential
 {
@@ -84,7 +92,10 @@ credential_valid(const char *api_key, LlmError *error)
 	return error_hint(error, "Give the key as the provider shows it, without \"Bearer\".");
 }
 
-/* Everything of the payload before the key, in UTF-8; palloc'd. */
+/*
+ * Everything of the payload before the key, in UTF-8; palloc'd.  (In a SQL_ASCII
+ * database, where a user's name may be anything, as it is.)
+ */
 static char *
 payload_prefix(const char *user_id, const char *origin)
 {
@@ -99,6 +110,8 @@ payload_prefix(const char *user_id, const char *origin)
 	appendStringInfoString(&prefix, ",\"origin\":");
 	escape_json(&prefix, origin);
 	appendStringInfoString(&prefix, ",\"key\":\"");
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		return prefix.data;
 	return pg_server_to_any(prefix.data, prefix.len, PG_UTF8);
 }
 
@@ -113,7 +126,11 @@ credential_seal(const char *api_key, const char *user_id, const char *origin,
 	if (!credential_valid(api_key, error))
 		return false;
 	prefix = payload_prefix(user_id, origin);
-	payload = psprintf("%s%s" PAYLOAD_END, prefix, api_key);
+	/* psprintf would leave a part of it in memory that it tried first. */
+	payload = palloc(strlen(prefix) + strlen(api_key) + sizeof(PAYLOAD_END));
+	strcpy(payload, prefix);
+	strcat(payload, api_key);
+	strcat(payload, PAYLOAD_END);
 	sealed = keyring_seal(payload, strlen(payload), token, error);
 	explicit_bzero(payload, strlen(payload));
 	pfree(payload);
@@ -157,6 +174,7 @@ credential_forget(void)
 {
 	for (int place = 0; place < CACHE_SIZE; place++)
 		forget_place(place);
+	copying = NULL;
 }
 
 static void
@@ -165,17 +183,18 @@ forget_at_exit(int code, Datum arg)
 	credential_forget();
 }
 
-/* In a signal handler: wipe what has expired. */
+/* In a signal handler: wipe what has expired, or all after a reload. */
 static void
 wipe_expired(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	bool		reloaded = ConfigReloadPending || cache_reload != PgReloadTime;
 
 	for (int place = 0; place < CACHE_SIZE; place++)
 	{
 		CachedCredential *entry = cache[place];
 
-		if (entry == NULL || !entry->opened || entry == copying || entry->expires_at > now)
+		if (entry == NULL || !entry->opened || entry == copying || (entry->expires_at > now && !reloaded))
 			continue;
 		entry->opened = false;
 		explicit_bzero(entry->api_key, (char *) entry + entry->size - entry->api_key);
@@ -186,27 +205,25 @@ wipe_expired(void)
 static void
 start_wiping(void)
 {
-	int period_ms = Max(setting_key_cache_ttl * 1000 / 4, 1000);
+	int period_ms = Min(Max(setting_key_cache_ttl * 1000 / 4, 1000), MAX_WIPE_PERIOD_MS);
 
 	if (!get_timeout_active(wipe_timeout))
 		enable_timeout_every(wipe_timeout,
 							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(), period_ms), period_ms);
 }
 
-/* An error turns off all timers of a session, also one that ends a savepoint only. */
 static void
-restart_wiping(XactEvent event, void *arg)
+forget_at_abort(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_ABORT)
-		start_wiping();
+		credential_forget();
 }
 
 static void
-restart_wiping_in_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
-								 void *arg)
+forget_at_subtransaction_abort(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		start_wiping();
+		credential_forget();
 }
 
 /* Wipe what has expired, or all when the keys may have changed. */
@@ -219,8 +236,8 @@ tidy_cache(TimestampTz now)
 											  ALLOCSET_SMALL_SIZES);
 		on_proc_exit(forget_at_exit, 0);
 		wipe_timeout = RegisterTimeout(USER_TIMEOUT, wipe_expired);
-		RegisterXactCallback(restart_wiping, NULL);
-		RegisterSubXactCallback(restart_wiping_in_subtransaction, NULL);
+		RegisterXactCallback(forget_at_abort, NULL);
+		RegisterSubXactCallback(forget_at_subtransaction_abort, NULL);
 	}
 	if (cache_reload != PgReloadTime || cache_keyring != keyring_version())
 		credential_forget();

@@ -3,9 +3,10 @@
  *		API keys, sealed with the master key for their user and provider.
  *
  * Plaintext keys live only in memory of this process that is wiped: when they
- * expire (llm_router.key_cache_ttl, and at most a quarter of it later, also in a
- * process that does nothing), when this process changed a key, when the
- * configuration was reloaded or the master keys changed, and at exit.
+ * expire (llm_router.key_cache_ttl) or the configuration was reloaded, at most ten
+ * seconds later, also in a process that does nothing; at once when this process
+ * changed a key, after an error, and at exit; and when the next key is opened, if
+ * the master keys changed.
  */
 #ifndef LLM_ROUTER_CREDENTIAL_H
 #define LLM_ROUTER_CREDENTIAL_H

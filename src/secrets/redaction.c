@@ -47,6 +47,60 @@ static ProcessUtility_hook_type		previous_process_utility;
  */
 
 /*
+ * Each statement of a text that has several is given all of it, and so is each
+ * line of the log: so it is read once, and hidden once.  All here is NULL or false
+ * between two texts.
+ */
+static struct
+{
+	const char *text; /* debug_query_string as it came */
+	bool		about_keys;
+	bool		needed;			 /* something in it has to be hidden */
+	const char *sql;			 /* what is handed on instead of it, or NULL */
+	const char *line;			 /* what is logged instead of it, or NULL */
+	bool		line_about_keys; /* line was made as if it were about keys */
+} client;
+
+static void
+forget_client(void *argument)
+{
+	memset(&client, 0, sizeof(client));
+}
+
+/* Whether a text is the client's.  MessageContext lives as long as that does. */
+static bool
+is_of_client(const char *text)
+{
+	static MemoryContextCallback at_end = { .func = forget_client };
+
+	if (text == NULL || MessageContext == NULL)
+		return false;
+	if (text == client.text || text == client.line)
+		return true;
+	if (text != debug_query_string)
+		return false;
+	if (client.text == NULL)
+		MemoryContextRegisterResetCallback(MessageContext, &at_end);
+	forget_client(NULL);
+	client.text = text;
+	client.about_keys = redaction_about_keys(text);
+	client.needed = client.about_keys || redaction_needed(text);
+	return true;
+}
+
+static bool
+is_about_keys(const char *text)
+{
+	return is_of_client(text) ? client.about_keys : redaction_about_keys(text);
+}
+
+static bool
+is_needed(const char *text)
+{
+	return is_of_client(text) ? client.needed : redaction_needed(text);
+}
+
+/*
  * In pg_stat_activity.  Not by pgstat_report_activity, which would also start
  * the statement's time anew and forget its query_id.
  */
@@ -74,20 +128,22 @@ hide_in_query_string(bool about_keys)
 	size_t size;
 	char  *copy;
 
-	if (debug_query_string == NULL || !(about_keys || redaction_needed(debug_query_string)))
+	if (debug_query_string == NULL || !(about_keys || is_needed(debug_query_string)))
 		return true;
-	/* MessageContext lives as long as the string does; other processes have none. */
-	if (MessageContext == NULL || CritSectionCount > 0)
+	/* Other processes have no MessageContext. */
+	if (!is_of_client(debug_query_string) || CritSectionCount > 0)
 		return false;
+	about_keys = about_keys || client.about_keys;
+	if (debug_query_string == client.line && client.line_about_keys >= about_keys)
+		return true;
 	size = strlen(debug_query_string) + 1;
 	copy = MemoryContextAllocExtended(MessageContext, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 	if (copy == NULL)
 		return false;
 	memcpy(copy, debug_query_string, size);
-	if (redaction_hide_in_line(copy, about_keys || redaction_about_keys(copy), false))
-		debug_query_string = copy;
-	else
-		pfree(copy);
+	redaction_hide_in_line(copy, about_keys, false);
+	debug_query_string = client.line = copy;
+	client.line_about_keys = about_keys;
 	return true;
 }
 
@@ -125,7 +181,7 @@ emit_log(ErrorData *error)
 	char *const texts[] = {
 		error->message, error->detail, error->detail_log, error->context, error->internalquery
 	};
-	bool about_keys = debug_query_string && redaction_about_keys(debug_query_string);
+	bool about_keys = debug_query_string && is_about_keys(debug_query_string);
 
 	for (int i = 0; i < (int) lengthof(texts); i++)
 		about_keys = about_keys || (texts[i] && redaction_about_keys(texts[i]));
@@ -151,22 +207,31 @@ emit_log(ErrorData *error)
  */
 
 /*
- * The text itself, or, where there is something to hide, a copy of it in the
- * current memory context.  The scripts of extensions are long, given whole with
- * each of their statements, and nobody's key.
+ * The text itself, or, where there is something to hide, a copy of it: in the
+ * current memory context, or for the client's text the one that there is.  The
+ * scripts of extensions are long, given whole with each of their statements, and
+ * nobody's key.
  */
 static const char *
 hide_in_text(const char *text, bool about_keys)
 {
+	bool  of_client;
 	char *copy;
 
-	if (text == NULL || creating_extension || !(about_keys || redaction_needed(text)))
+	if (text == NULL || creating_extension)
 		return text;
-	about_keys = about_keys || redaction_about_keys(text);
-	copy = pstrdup(text);
+	of_client = !about_keys && is_of_client(text);
+	if (of_client && client.sql)
+		return client.sql;
+	if (!(about_keys || is_needed(text)))
+		return text;
+	about_keys = about_keys || is_about_keys(text);
+	copy = MemoryContextStrdup(of_client ? MessageContext : CurrentMemoryContext, text);
 	redaction_hide_in_sql(copy, about_keys, !standard_conforming_strings);
 	hide_in_query_string(about_keys);
 	hide_in_activity(about_keys);
+	if (of_client)
+		client.sql = copy;
 	return copy;
 }
 
@@ -183,17 +248,47 @@ post_parse_analyze(ParseState *state, Query *query, JumbleState *jumble)
  * time that it is run.
  */
 static void
+hide_in_portal(const char *original, const char *text)
+{
+	if (text != original && ActivePortal && ActivePortal->sourceText == original)
+		ActivePortal->sourceText = MemoryContextStrdup(ActivePortal->portalContext, text);
+}
+
+static void
+free_text(void *text)
+{
+	pfree(text);
+}
+
+/*
+ * The text is freed with the execution's own context: a function in SQL starts its
+ * statements again and again in one that lives longer.
+ */
+static void
+free_with_execution(QueryDesc *query, char *text)
+{
+	MemoryContext		   context = query->estate->es_query_cxt;
+	MemoryContextCallback *at_end = MemoryContextAlloc(context, sizeof(*at_end));
+
+	at_end->func = free_text;
+	at_end->arg = text;
+	MemoryContextRegisterResetCallback(context, at_end);
+}
+
+static void
 executor_start(QueryDesc *query, int flags)
 {
-	const char *text = hide_in_text(query->sourceText, false);
+	const char *original = query->sourceText;
+	const char *text = hide_in_text(original, false);
 
-	if (text != query->sourceText && ActivePortal && ActivePortal->sourceText == query->sourceText)
-		ActivePortal->sourceText = MemoryContextStrdup(ActivePortal->portalContext, text);
+	hide_in_portal(original, text);
 	query->sourceText = text;
 	if (previous_executor_start)
 		previous_executor_start(query, flags);
 	else
 		standard_ExecutorStart(query, flags);
+	if (text != original && text != client.sql)
+		free_with_execution(query, unconstify(char *, text));
 }
 
 /* EXECUTE has the values, and the prepared statement the function's name. */
@@ -215,9 +310,10 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 {
 	ProcessUtility_hook_type next = previous_process_utility ? previous_process_utility
 															 : standard_ProcessUtility;
+	const char				*text = hide_in_text(query, executes_about_keys(statement->utilityStmt));
 
-	query = hide_in_text(query, executes_about_keys(statement->utilityStmt));
-	next(statement, query, read_only_tree, context, params, environment, receiver, completion);
+	hide_in_portal(query, text);
+	next(statement, text, read_only_tree, context, params, environment, receiver, completion);
 }
 
 void

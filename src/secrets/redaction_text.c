@@ -92,7 +92,7 @@ hide(char *from, const char *to, char mask)
 	{
 		size_t name = key_function_at(from);
 
-		if (name == 0 && *from != '\n' && *from != '*')
+		if (name == 0 && *from != '\n' && *from != '*' && !IS_HIGHBIT_SET(*from))
 		{
 			*from = mask;
 			changed = true;
@@ -201,6 +201,16 @@ hide_literal(Scan *scan, char *from, char *to)
 		hide_keys(scan, from, to, '*');
 }
 
+/* Where a call may have been commented out.  The mask makes no end beside a slash. */
+static void
+hide_comment(Scan *scan, char *from, char *to)
+{
+	if (scan->about_keys)
+		hide(from, to, 'x');
+	else
+		hide_keys(scan, from, to, 'x');
+}
+
 /* These return what follows. */
 
 static char *
@@ -246,7 +256,7 @@ pass_line_comment(Scan *scan, char *dashes)
 {
 	char *end = dashes + strcspn(dashes, "\r\n");
 
-	hide_keys(scan, dashes + 2, end, 'x');
+	hide_comment(scan, dashes + 2, end);
 	return end;
 }
 
@@ -270,7 +280,7 @@ pass_block_comment(Scan *scan, char *slash)
 		}
 		end += 2;
 	}
-	hide_keys(scan, slash + 2, end, 'x');
+	hide_comment(scan, slash + 2, depth == 0 ? end - 2 : end);
 	return end;
 }
 

@@ -183,6 +183,15 @@ admission_enter(void)
 	return entered;
 }
 
+bool
+admission_refused(LlmError *error)
+{
+	error_set(error, ERRCODE_LLM_RATE_LIMIT, "%d calls are running, which is llm_router.max_concurrency",
+			  admission_limit());
+	return error_hint(error, "Try again, or raise llm_router.max_concurrency or "
+							 "llm_router.concurrency_timeout.");
+}
+
 void
 admission_leave(void)
 {

@@ -5,7 +5,7 @@
 #ifndef LLM_ROUTER_ADMISSION_H
 #define LLM_ROUTER_ADMISSION_H
 
-#include "postgres.h"
+#include "base/errors.h"
 
 /*
  * Take a place among llm_router.max_concurrency calls.  False when all are
@@ -18,6 +18,9 @@ extern bool admission_enter(void);
  * has given its places back already.
  */
 extern void admission_leave(void);
+
+/* LR004: no place became free in time.  Returns false. */
+extern bool admission_refused(LlmError *error);
 
 /* Stop waiting for one.  Never throws; harmless when this process does not. */
 extern void admission_withdraw(void);

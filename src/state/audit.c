@@ -21,9 +21,6 @@
 /* Longer notes go to the server log: they would take room from calls. */
 #define MAX_NOTE_BYTES 4096
 
-/* The end of a Fernet token is its authentication code: another token has another. */
-#define TOKEN_END_BYTES 44
-
 static Datum
 text_datum(const char *text)
 {
@@ -134,13 +131,11 @@ audit_note(const AuditEntry *entry)
 }
 
 void
-audit_note_key_refused(int64 key_id, const char *token, const AuditEntry *entry)
+audit_note_key_refused(int64 key_id, int32 version, const AuditEntry *entry)
 {
 	StringInfoData note;
-	size_t		   length = strlen(token);
 
 	begin_note(&note, "byok.key.refused", entry);
-	appendStringInfo(&note, ",\"key_id\":" INT64_FORMAT, key_id);
-	append_name(&note, "token_end", token + length - Min(length, TOKEN_END_BYTES));
+	appendStringInfo(&note, ",\"key_id\":" INT64_FORMAT ",\"key_version\":%d", key_id, version);
 	end_note(&note);
 }

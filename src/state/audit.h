@@ -43,9 +43,9 @@ extern void audit_note(const AuditEntry *entry);
 /*
  * The same for a provider's refusal of a user's key; the action is
  * byok.key.refused whatever the entry says.  The writer also marks the key as
- * refused, with "refusal" of the detail, unless its token has been replaced
+ * refused, with "refusal" of the detail, unless that version has been replaced
  * meanwhile, and notifies the channel llm_router.
  */
-extern void audit_note_key_refused(int64 key_id, const char *token, const AuditEntry *entry);
+extern void audit_note_key_refused(int64 key_id, int32 version, const AuditEntry *entry);
 
 #endif /* LLM_ROUTER_AUDIT_H */

@@ -5,6 +5,9 @@
  * The ledger writer sees every call.  It notes a key's use at most once in
  * NOTE_INTERVAL_MS, which is as exact as last_used_at is.  What it remembers is
  * bounded: when that is full it forgets all, and notes some keys early.
+ *
+ * What cannot be noted now, since somebody has locked the table, is tried again
+ * after RETRY_MS: callers wait for the writer meanwhile.
  */
 #include "postgres.h"
 
@@ -15,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #define NOTE_INTERVAL_MS 60000
+#define RETRY_MS		 5000
 #define MAX_REMEMBERED	 10000
 #define MAX_PENDING		 512
 
@@ -68,13 +72,27 @@ key_use_collect(const LedgerBatch *batch)
 	}
 }
 
-void
+bool
 key_use_write(void)
 {
-	char *reason;
-	int	  n = npending;
+	static TimestampTz not_before;
+	TimestampTz		   now;
+	char			  *reason;
+	BatchResult		   result;
 
-	npending = 0;
-	if (n > 0 && batch_note_key_use(pending, n, &reason) != BATCH_COMMITTED && reason != NULL)
+	if (npending == 0)
+		return true;
+	now = GetCurrentTimestamp();
+	if (now < not_before)
+		return false;
+	result = batch_note_key_use(pending, npending, &reason);
+	if (reason != NULL)
 		ereport(LOG, (errmsg("llm_router: could not note the use of users' keys: %s", reason)));
+	if (result == BATCH_RETRY)
+	{
+		not_before = TimestampTzPlusMilliseconds(now, RETRY_MS);
+		return false;
+	}
+	npending = 0;
+	return true;
 }

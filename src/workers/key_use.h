@@ -10,7 +10,10 @@
 /* Remember which keys a batch of records used, before it leaves the ring. */
 extern void key_use_collect(const LedgerBatch *batch);
 
-/* Note them in the table, after those who wait for the batch have their answers. */
-extern void key_use_write(void);
+/*
+ * Note them in the table, after those who wait for the batch have their answers.
+ * False when that is to be tried again.
+ */
+extern bool key_use_write(void);
 
 #endif /* LLM_ROUTER_KEY_USE_H */

@@ -33,6 +33,7 @@
 #include "state/ledger_row.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -41,6 +42,9 @@
 
 #define BATCH_RELATION "batch"
 #define TRIM_BATCH	   1000 /* audit entries deleted at once: some 10 ms */
+
+/* As llm_note_write: calls wait for the writer. */
+#define KEY_USE_LOCK_TIMEOUT "100ms"
 
 /* A key of the rollup, in the order in which rows are locked: always the same. */
 #define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status, subscription_tier"
@@ -563,6 +567,8 @@ key_use_work(const LedgerBatch *batch, const void *argument)
 											 " WHERE id = ANY ($1) FOR NO KEY UPDATE SKIP LOCKED)",
 								   table, table);
 
+	(void) set_config_option("lock_timeout", KEY_USE_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	for (int i = 0; i < keys->n; i++)
 		ids[i] = Int64GetDatum(keys->ids[i]);
 	values[0] = PointerGetDatum(construct_array(ids, keys->n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));

@@ -279,10 +279,7 @@ write_queue(LedgerKind kind)
 		return TURN_NOTHING;
 	if (kind == LEDGER_CALL)
 		key_use_collect(&batch);
-	if (!write_batch(&batch))
-		return TURN_RETRY;
-	key_use_write();
-	return TURN_WROTE;
+	return write_batch(&batch) ? TURN_WROTE : TURN_RETRY;
 }
 
 static TurnResult
@@ -438,6 +435,8 @@ run_turn(void)
 	TurnResult	  calls = write_kind(LEDGER_CALL);
 	TurnResult	  others = write_notes();
 
+	if (!key_use_write())
+		others = TURN_RETRY;
 	if (spill.pending)
 		finish_spill(MyDatabaseId);
 	if (close_orphans() == TURN_RETRY)

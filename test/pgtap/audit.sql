@@ -157,9 +157,10 @@ SELECT results_eq('SELECT action, actor, user_id, object, created_at FROM llm_au
 INSERT INTO user_api_keys (id, user_id, provider_id, encrypted_api_key, base_url, masked_key, key_name, checked_at)
 SELECT i, 'ann', llm_provider_id('openai'), 'gAAAAAtoken' || i, 'https://api.openai.com/v1', '…', i::text, CASE i WHEN 903 THEN now() END
 FROM generate_series(901, 903) AS i;
-SELECT llm_note_write(jsonb_build_object('action', 'byok.key.refused', 'actor', 'x', 'key_id', n.id, 'token_end', n.token_end,
+UPDATE user_api_keys SET encrypted_api_key = 'gAAAAAagain901' WHERE id = 901; -- encrypted again
+SELECT llm_note_write(jsonb_build_object('action', 'byok.key.refused', 'actor', 'x', 'key_id', n.id, 'key_version', n.version,
 	'detail', jsonb_build_object('refusal', 'HTTP status 401'), 'created_at', now() - interval '1 minute'))
-FROM (VALUES (901, 'token901'), (902, 'other902'), (903, 'token903')) AS n (id, token_end);
+FROM (VALUES (901, 1), (902, 0), (903, 1)) AS n (id, version);
 SELECT results_eq('SELECT id, refusal, refused_at = now() - interval ''1 minute'', refused_at = checked_at FROM user_api_keys WHERE id > 900 AND refused_at IS NOT NULL',
 	$$ VALUES (901::bigint, 'HTTP status 401', true, true) $$, 'a refused key is marked, but neither one that was replaced nor one that was checked since');
 

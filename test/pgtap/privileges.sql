@@ -22,7 +22,9 @@ JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.o
 LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
 LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
 LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND t.oid = d.objid
-WHERE e.extname = 'llm_router';
+WHERE e.extname = 'llm_router'
+  -- From PostgreSQL 18 on the types of rows and arrays are members, too. They go with their tables and elements.
+  AND (t.oid IS NULL OR (t.typrelid = 0 AND t.typelem = 0));
 
 CREATE TEMP VIEW privileges AS
 SELECT m.object, r.kind, string_agg(x.privilege_type, ' ' ORDER BY x.privilege_type) AS privileges

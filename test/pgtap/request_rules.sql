@@ -1,7 +1,7 @@
 -- llm_providers.request_rules and check_path: every member, right and wrong.
 
 BEGIN;
-SELECT plan(60);
+SELECT plan(105);
 
 SELECT lives_ok(format('SELECT llm_request_rules_valid(%L)', rules), 'accepts ' || rules)
 FROM unnest(ARRAY[
@@ -34,6 +34,16 @@ FROM unnest(ARRAY[
 
 SELECT throws_ok($$ SELECT llm_request_rules_valid('{"drop": ["n"], "max_n": "one"}') $$, '23514',
 	'member "max_n" of request_rules must be a whole number from 1 to 999', 'the message names the member');
+
+SELECT throws_ok(format('SELECT llm_request_rules_valid(%L)', jsonb_build_object('headers', jsonb_build_object(name, 'x'))), '23514',
+	'member "headers" of request_rules must be an object of header names and their values, without those for keys, framing and routing',
+	'refuses the header ' || name)
+FROM unnest('{Authorization,Proxy-Authorization,X-API-Key,x-goog-api-key,api-key,Cookie,Accept,Accept-Encoding,Connection,Content-Type,
+	Content-Encoding,Content-Length,Expect,Keep-Alive,Range,TE,Trailer,Transfer-Encoding,Upgrade,Proxy-Connection,Host,X-Host,Forwarded,
+	X-Forwarded-Host,X-Forwarded-For,X-Forwarded-Proto,X-Forwarded,X-Original-URL,X-Original-Host,X-Rewrite-URL,Via,
+	X-HTTP-Method-Override,X-Real-IP,X-Client-IP,True-Client-IP,CF-Connecting-IP}'::text[]) AS name;
+SELECT ok(llm_request_rules_valid(jsonb_build_object('headers', jsonb_build_object(name, 'x'))), 'allows the header ' || name)
+FROM unnest('{anthropic-version,anthropic-beta,HTTP-Referer,X-Title,OpenAI-Organization,OpenAI-Project,Prefer,User-Agent,X-Gateway-Token}'::text[]) AS name;
 
 -- Keys go to the provider's own host, or to its parent domain, only.
 SELECT is(llm_check_path_valid(check_path, base_url), valid, format('%s of %s', check_path, base_url))

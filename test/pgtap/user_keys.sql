@@ -207,7 +207,7 @@ SELECT is((SELECT array_agg(action || ' ' || user_id || ' ' || object || ' ' || 
 		'byok.key.delete ann dead default'], 'every change is audited, with actor and user');
 
 SELECT results_eq($$ SELECT object, detail FROM llm_audit_logs WHERE action = 'provider.keys.confirm' ORDER BY id LIMIT 2 $$,
-	$$ VALUES ('dead', '{"keys": 2, "base_url": "http://127.0.0.1:2/v1"}'::jsonb), ('dead', '{"keys": 2, "base_url": "http://127.0.0.1:3/v1"}'::jsonb) $$,
+	$$ VALUES ('dead', '{"keys": 2, "left": 0, "base_url": "http://127.0.0.1:2/v1"}'::jsonb), ('dead', '{"keys": 2, "left": 0, "base_url": "http://127.0.0.1:3/v1"}'::jsonb) $$,
 	'so is each address that was confirmed');
 
 SELECT * FROM finish();

@@ -36,7 +36,10 @@ subtest 'not preloaded' => sub {
 };
 
 subtest 'calls above max_concurrency wait, and fail with LR004 after concurrency_timeout' => sub {
+	my $url = $provider->url('/v1');
+	sql("SELECT llm_provider_add('checked', '$url')");
 	reload_with('llm_router.max_concurrency', 1);
+	is(sql(q(SELECT valid FROM llm_key_test('checked', 'sk-test-x'), generate_series(1, 3))), "t\nt\nt", 'checks of keys give their places back');
 	$provider->reset;
 	$provider->script({ hang => 'before_headers' });
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
@@ -48,6 +51,9 @@ subtest 'calls above max_concurrency wait, and fail with LR004 after concurrency
 	  LlmRouterTest::sql_error($node, "SET llm_router.concurrency_timeout = '200ms'; SELECT llm_ask('Hi')");
 	is($state, 'LR004', "LR004: $message");
 	is(scalar($provider->requests), 1, 'it sent nothing');
+	($state, $message) = LlmRouterTest::sql_error($node, "SET llm_router.concurrency_timeout = '200ms'; SELECT llm_key_test('checked', 'sk-test-x')");
+	is($state, 'LR004', "a check of a key, too: $message");
+	is(scalar($provider->requests), 1, 'nor was that sent');
 
 	my $waiting = $node->background_psql('postgres', on_error_stop => 0);
 	$waiting->query_until(qr/started/, "\\echo started\nSELECT llm_ask('Waited');\n");

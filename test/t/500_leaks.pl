@@ -117,7 +117,12 @@ sub with_keys
 	my ($what, $names, $make) = @_;
 	my $turn = 0;
 	subtest $what => sub {
-		ends_with($_, $make->($keys{$_}, $functions[ $turn++ % @functions ])) foreach @$names;
+		foreach my $name (@$names)
+		{
+			# A user has a bounded number of keys.
+			sql(q(DELETE FROM user_api_keys WHERE key_name LIKE 'key %'));
+			ends_with($name, $make->($keys{$name}, $functions[ $turn++ % @functions ]));
+		}
 	};
 	return;
 }
@@ -135,10 +140,11 @@ with_keys('a plan that is kept, when pg_stat_statements has forgotten its statem
 });
 my $forgotten = sql(q(SELECT count(*) FROM pg_stat_statements WHERE query ~ 'SeNt[I]n'));
 
+my $columns = 0;                       # each time a statement that pg_stat_statements does not have
 with_keys('a literal' => \@all, sub {
 	my ($key, $call) = @_;
 	my ($half, $rest) = $key =~ /^(.*$mark)(.*)$/;
-	return map { [ '00000', { sql => 'SELECT ' . $call->($_) } ] } "'$key'", "E'$key'", "U&'$key'", "\$\$$key\$\$", "\$x\$$key\$x\$",
+	return map { [ '00000', { sql => 'SELECT ' . $call->($_) . ', 1' x ++$columns } ] } "-- SELECT llm_key_add('sim', '$key')\n'$key'", "'$key'", "E'$key'", "U&'$key'", "\$\$$key\$\$", "\$x\$$key\$x\$",
 	  "'$half'\n-- it's one\n'$rest'", "'$half' || '$rest'", "/* '$key' */ '$key' -- $key\n", "'$key'::text", "text'$key'";
 });
 
@@ -189,7 +195,7 @@ my $new = 5;                           # each time a statement that pg_stat_stat
 with_keys('a known prefix, where no function of ours is named' => \@prefixed, sub {
 	my ($key) = @_;
 	return ((map { [ '00000', { sql => $_ } ] } "SELECT '$key'", "SELECT 1 AS \"$key\"", "SELECT 1 /* $key */" . ' + 1' x $new++ . " -- $key", "SET app.secret = '$key'", 'RESET app.secret',
-			"PREPARE p (text) AS SELECT \$1", "EXECUTE p('$key')", 'DEALLOCATE p', "DO \$\$ DECLARE k text := '$key'; BEGIN RAISE WARNING 'the key is %', k; END \$\$",
+			"PREPARE p (text) AS SELECT \$1", "EXECUTE p('$key')", 'DEALLOCATE p', "DO \$\$ DECLARE k text := '$key'; BEGIN RAISE WARNING 'the key is %', k USING DETAIL = k, HINT = k; END \$\$",
 			"CREATE TABLE t (a text DEFAULT '$key')", "COMMENT ON TABLE t IS '$key'", 'DROP TABLE t', "COPY texts (a) FROM PROGRAM 'echo $key >/dev/null'",
 			"CREATE FUNCTION w(provider text, secret text) RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM llm_provider_set_key(provider, secret, validate => false); END'",
 			"SELECT w('sim', '$key')", "SELECT w(secret => '$key', provider => 'sim')", 'DROP FUNCTION w',
@@ -214,6 +220,8 @@ with_keys('statements that fail' => \@all, sub {
 		[ '42703', { sql => "SELECT $good, nothing" } ], [ '42P01', { sql => "SELECT $good FROM nothing" } ], [ '42883', { sql => "SELECT llm_key_add('$key')" } ],
 		[ '22012', { sql => "SELECT $good, 1 / (SELECT 0 FROM pg_class LIMIT 1)" } ],
 		[ '22P02', { sql => "SELECT llm_key_add('sim', '$key', validate => '$key')" } ], [ '22P02', { sql => "SELECT llm_key_update('$key', '$key')" } ],
+		[ '00000', { sql => "SELECT 1 / (current_query() !~ 'SeNt[I]n')::int, $good" } ],
+		[ '42703', { sql => "DO \$d\$ BEGIN EXECUTE 'SELECT nothing, ' || \$q\$$good\$q\$; END \$d\$" } ],
 		[ '22P02', { sql => "SELECT $good, '$key'::int" } ], [ '22P02', { sql => "SELECT $good, '{$key}'::json" } ],
 		[ '22023', { sql => "SELECT llm_provider_set_key('nobody', '$key')" } ], [ '22023', { sql => "SELECT llm_key_add(NULL, '$key')" } ],
 		[ '22023', { sql => "SELECT llm_provider_set_key('sim', '$key and more')" } ], [ '22023', { sql => "SELECT llm_key_test('sim', E'$key\\n')" } ],
@@ -232,6 +240,15 @@ subtest 'a key with a prefix, or with numbers, in the wrong quotes or in none' =
 		my ($answer) = run_steps({ sql => "SELECT llm_key_add('sim', $keys{$name})" });
 		like($answer->{state}, qr/^42/, "$name: an error");
 	}
+};
+
+my $quiet = join '; ', "SET log_statement = 'none'", "SET log_min_messages = 'error'", 'SET log_duration = off', 'SET log_min_duration_statement = -1',
+  'SET auto_explain.log_min_duration = -1', "SET pgaudit.log = 'none'";
+
+# Each is given the whole text, which has to be read once for all of them.
+subtest 'ten thousand statements in one text' => sub {
+	my $calls = join ';', map { "SELECT $_, llm_key_test('sim', '$keys{mistral}')" } 1 .. 3;
+	ends_with('with a key', [ '00000', { sql => $quiet . ';' . join(';', ("INSERT INTO texts (b) VALUES (1)") x 10000, $calls, 'DELETE FROM texts') . '; SELECT 1 /* ' . 'x' x 1000000 . ' */' } ]);
 };
 
 subtest 'texts of many bytes, in other languages, and with everything that looks like a quote' => sub {
@@ -259,9 +276,6 @@ sub pid_of
 
 # Runs steps in the background, of which the last one waits for something. The log is
 # quiet, so that it is not what hides keys.
-my $quiet = join '; ', "SET log_statement = 'none'", "SET log_min_messages = 'error'", 'SET log_duration = off', 'SET log_min_duration_statement = -1',
-  'SET auto_explain.log_min_duration = -1', "SET pgaudit.log = 'none'";
-
 sub start_steps
 {
 	my ($name, @steps) = @_;
@@ -297,8 +311,6 @@ subtest 'pg_stat_activity, while a statement waits for a provider, and after it 
 	{
 		foreach my $name ('openai', 'mistral')
 		{
-			# EXECUTE alone does not say what it is about, to a log of DEBUG5 before it runs.
-			next if $how eq 'execute' && $name eq 'mistral';
 			$provider->reset;
 			$provider->script({ hang => 'before_headers', times => undef });
 			my $process = start_steps("wait_${how}_$name", $waiting{$how}->($keys{$name}));

@@ -7,6 +7,7 @@ use JSON::PP;
 use LlmRouterTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my @good = ('sk-test-platform', map { "sk-test-$_" } qw(ann ann-second bob));
 my $provider = LlmRouterTest::start_provider(arguments => [ map { ('--api-key', $_) } @good ]);
@@ -190,6 +191,31 @@ subtest "a user who holds a lock on a key holds up nobody's audit entries" => su
 	as('ann', "SELECT llm_key_update(id, 'sk-test-ann') FROM llm_keys");
 };
 
+subtest 'a lock on the whole table of keys holds up neither calls nor entries for long, and nothing is lost' => sub {
+	my @users = map { "u$_" } 1 .. 8;
+	as($_, "SELECT llm_key_add('sim', 'sk-test-ann', validate => false)") for @users;
+	as('revoked', "SELECT llm_key_add('sim', 'sk-test-revoked', validate => false)");
+	chat('bob', { byok => 'never' });
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe('BEGIN; LOCK user_api_keys IN SHARE MODE');
+	my $entries = "SELECT count(*) FROM llm_audit_logs WHERE action = 'byok.key.refused'";
+	my $before = sql($entries);
+	my $session = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+	my $rows = sql('SELECT count(*) FROM llm_usage_logs');
+	chat('revoked');
+	my $start = time;
+	$session->query_safe("SET llm_router.user_id = '$_'; " . chat_sql()) for @users;
+	cmp_ok(time - $start, '<', 4, 'calls have their answers, and so their rows, soon');
+	is(sql('SELECT count(*) FROM llm_usage_logs'), $rows + @users + 1, 'indeed');
+	is(sql($entries), $before, 'the entry waits');
+	$holder->query_safe('ROLLBACK');
+	LlmRouterTest::wait_for_sql($node, "SELECT ($entries) = $before + 1");
+	LlmRouterTest::wait_for_sql($node, "SELECT count(*) FROM user_api_keys WHERE user_id ~ '^u\\d' AND last_used_at IS NOT NULL", scalar @users);
+	is(as('revoked', 'SELECT status FROM llm_keys'), 'refused', 'all is noted when the lock is gone');
+	$_->quit for $holder, $session;
+	sql("DELETE FROM user_api_keys WHERE user_id ~ '^(u\\d|revoked)'");
+};
+
 subtest 'a key that was refused is not sent again in the same call' => sub {
 	sql("SELECT llm_model_add('sim', 'sim-other', 'eco', 1, 2)");
 	as('ann', "SELECT llm_key_update(id, 'sk-test-revoked', false) FROM llm_keys");
@@ -220,6 +246,57 @@ subtest 'only a key that the provider does not know is marked' => sub {
 	LlmRouterTest::wait_for_sql($node, "SELECT refused_at IS NOT NULL FROM user_api_keys WHERE user_id = 'ann'");
 	is(as('ann', 'SELECT status FROM llm_keys'), 'refused', '400 with a code that says so is a refusal');
 	as('ann', 'SELECT llm_key_set_active(id, true) FROM llm_keys');
+};
+
+subtest 'after a provider moved, its keys are moved but those that do not open' => sub {
+	# The sum of the session's memory at the first and the last of many keys.
+	sql(<<'SQL');
+CREATE TABLE memory (key_name text, bytes bigint);
+CREATE FUNCTION note_memory() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.memory SELECT NEW.key_name, sum(total_bytes) FROM pg_backend_memory_contexts;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER note_memory BEFORE UPDATE ON user_api_keys FOR EACH ROW WHEN (NEW.key_name IN ('many100', 'many10000'))
+	EXECUTE FUNCTION note_memory();
+SQL
+	as('ann', "SELECT llm_key_add('sim', 'sk-test-ann-second', 'broken', false)");
+	sql("UPDATE user_api_keys SET encrypted_api_key = 'gAAAAAbroken' WHERE key_name = 'broken'");
+	sql(<<'SQL');
+INSERT INTO user_api_keys (user_id, provider_id, encrypted_api_key, base_url, masked_key, key_name)
+SELECT user_id, provider_id, encrypted_api_key, base_url, masked_key, 'many' || i
+FROM user_api_keys, generate_series(1, 10000) AS i WHERE user_id = 'ann' AND key_name = 'default'
+SQL
+	my ($home, $away) = map { $_->url('/v1') } $provider, my $elsewhere = LlmRouterTest::start_provider();
+	my $stray = "SELECT string_agg(user_id || ' ' || key_name, ', ' ORDER BY id) FROM user_api_keys WHERE base_url <> '$away'";
+	my $keys = sql("SELECT (SELECT count(*) FROM user_api_keys) + (SELECT count(*) FROM llm_provider_keys) - 1");
+	sql("UPDATE llm_providers SET base_url = '$away' WHERE name = 'sim'");
+	my ($status, $moved, $err) = $node->psql('postgres', "SELECT llm_provider_confirm_keys('sim')");
+	is($moved, $keys, 'all but one are');
+	like($err, qr/WARNING:  1 keys of provider "sim" cannot be opened and stay set aside\nDETAIL:  The first is that with id \d+ of user_api_keys: /, 'which is told');
+	is(sql($stray), 'ann broken', 'and set aside');
+	cmp_ok(sql('SELECT max(bytes) - min(bytes) FROM memory'), '<', 2_000_000, 'the memory of a key is given back after it');
+	is(sql("SELECT detail - 'base_url' FROM llm_audit_logs WHERE action = 'provider.keys.confirm' ORDER BY id DESC LIMIT 1"), qq({"keys": $keys, "left": 1}), 'the audit log has both numbers');
+	is(chat('ann')->{llm_router}{used_byok}, JSON::PP::true, 'the others are used there');
+	sql('DROP TRIGGER note_memory ON user_api_keys; DROP FUNCTION note_memory; DROP TABLE memory');
+	sql("DELETE FROM user_api_keys WHERE key_name ~ '^(many|broken)'; UPDATE llm_providers SET base_url = '$home' WHERE name = 'sim'");
+	sql("SELECT llm_provider_confirm_keys('sim')");
+	$elsewhere->stop;
+};
+
+subtest 'a name that is not UTF-8, in a SQL_ASCII database' => sub {
+	my $jose = q(SELECT set_config('llm_router.user_id', convert_from('jos\\351'::bytea, 'SQL_ASCII'), false));
+	sql("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
+	$node->safe_psql('ascii', 'CREATE EXTENSION llm_router');
+	my ($status, $out, $err) = $node->psql('ascii', <<"SQL");
+SELECT llm_provider_add('sim', '@{[ $provider->url('/v1') ]}', auth_type => 'bearer');
+SELECT llm_model_add('sim', 'sim-eco', 'eco', 1, 2);
+$jose;
+SELECT llm_key_add('sim', 'sk-test-ann') > 0;
+SELECT llm_chat('[{"role": "user", "content": "Hi"}]', model => 'sim/sim-eco') -> 'llm_router' ->> 'used_byok';
+SQL
+	is($err, '', 'makes no error');
+	like($out, qr/t\ntrue$/, 'its key is stored and used');
 };
 
 done_testing();

@@ -11,7 +11,7 @@ CREATE FUNCTION test_hide_in_line(line text, about_keys boolean DEFAULT NULL, cu
 SELECT statement, test_hide_in_sql(statement) FROM unnest(ARRAY[
 	$q$SELECT 'sk-proj-Abc123_x-y'$q$,
 	$q$SELECT 'sk-ant-api03-Abc123', 'plain', 'sk-or-v1-0123abcdef'$q$,
-	$q$SELECT 'gsk_0123456789', 'hf_AbcdefghijkLmnop', 'r8_0123456789', 'AIzaSyA0123456789', 'xai-0123456789', 'pplx-0123456789', 'tgp_v1_0123456', 'nvapi-012345'$q$,
+	$q$SELECT 'gsk_0123456789abcdef', 'hf_AbcdefghijkLmnop', 'r8_0123456789abcdef', 'AIzaSyA0123456789', 'xai-0123456789', 'pplx-0123456789', 'tgp_v1_0123456', 'nvapi-012345'$q$,
 	$q$SELECT 'key_0123456789abcdef', 'sk_0123456789abcdef'$q$,
 	$q$SELECT 'Bearer sk-abcdefgh', 'https://user:sk-abcdefgh@host/?key=AIzaSyA0123456789&x=1'$q$,
 	$q$SELECT '{"key": "sk-abcdefgh"}', E'\nsk-abcdefgh\n', 'Ключ sk-abcdefgh', 'ésk-abcdefgh'$q$,
@@ -22,6 +22,8 @@ SELECT statement, test_hide_in_sql(statement) FROM unnest(ARRAY[
 	$q$SELECT sk-abcdefgh FROM t$q$,
 	-- Not keys.
 	$q$SELECT key_name, sk_customer_id, hf_models_by_month, key_partition_2024_01 FROM llm_keys$q$,
+	$q$SELECT key_distribution, gsk_orders, r8_monthly, sk_customerdimension, hf_transformermodels$q$,
+	$q$SELECT a COLLATE "sk-x-icu", b COLLATE "sk-SK-x-icu"$q$,
 	$q$SELECT 'task-oriented', 'disk-usage-report', 'sk-1', sk-1, 'half_0123456789abcdef'$q$,
 	$q$SELECT llm_key_delete(1), llm_ask('Which llm_key is it?')$q$
 ]) AS statement;
