@@ -16,8 +16,10 @@
 #include "secrets/redaction.h"
 #include "state/admission.h"
 #include "state/circuits.h"
+#include "state/budgets.h"
 #include "state/extension.h"
 #include "state/ledger.h"
+#include "state/rates.h"
 #include "state/reencryption.h"
 #include "state/refused_set.h"
 #include "state/rounds.h"
@@ -38,6 +40,8 @@ _PG_init(void)
 	extension_init();
 	admission_init();
 	circuits_init();
+	budgets_init();
+	rates_init();
 	ledger_init();
 	rounds_init();
 	reencryption_init();

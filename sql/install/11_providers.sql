@@ -118,6 +118,8 @@ CREATE TABLE llm_providers (
 	request_rules		jsonb NOT NULL DEFAULT '{}',
 	enabled				boolean NOT NULL DEFAULT true,
 	health_check_interval	interval,
+	requests_per_minute	integer,
+	tokens_per_minute	bigint,
 	health_status		text NOT NULL DEFAULT 'unknown',
 	response_time_ms	integer,
 	uptime_percentage	numeric(5,2),
@@ -147,6 +149,10 @@ CREATE TABLE llm_providers (
 		CHECK (llm_require(auth_type IN ('bearer', 'x-api-key', 'x-goog-api-key', 'api-key', 'none'),
 			'unknown auth_type "' || auth_type || '"',
 			'Authentication types are bearer, x-api-key, x-goog-api-key, api-key and none.')),
+	CONSTRAINT provider_rates_are_not_negative
+		CHECK (llm_require((requests_per_minute >= 0) IS NOT FALSE AND (tokens_per_minute >= 0) IS NOT FALSE,
+			'a rate of provider "' || name || '" is negative',
+			'Rates are numbers a minute; 0 allows nothing, NULL is without limit.')),
 	CONSTRAINT request_rules_are_valid
 		CHECK (llm_request_rules_valid(request_rules)),
 	CONSTRAINT health_check_interval_is_sane
@@ -184,6 +190,8 @@ COMMENT ON COLUMN llm_providers.request_rules IS
 	'query (object: constant parameters of the URL, such as Azure''s api-version).';
 COMMENT ON COLUMN llm_providers.enabled IS 'Whether requests may be sent to this provider.';
 COMMENT ON COLUMN llm_providers.health_check_interval IS 'How often its health is checked; 0: never, NULL: as llm_router.health_check_interval says.';
+COMMENT ON COLUMN llm_providers.requests_per_minute IS 'Requests a minute with the platform''s key; NULL: no limit.';
+COMMENT ON COLUMN llm_providers.tokens_per_minute IS 'Tokens a minute with the platform''s key, prompt and answer; NULL: no limit.';
 COMMENT ON COLUMN llm_providers.health_status IS 'Result of the latest checks: unknown, healthy, degraded or down.';
 COMMENT ON COLUMN llm_providers.response_time_ms IS 'Response time of the latest check, in milliseconds.';
 COMMENT ON COLUMN llm_providers.uptime_percentage IS 'Share of the checks of 30 days that the provider answered, 0 to 100.';

@@ -39,6 +39,8 @@ CREATE TABLE llm_users (
 	subscription_tier	text NOT NULL DEFAULT 'free' REFERENCES llm_tiers ON UPDATE CASCADE,
 	default_power_level	llm_power_level,
 	byok				text,
+	requests_per_minute	integer,
+	tokens_per_minute	bigint,
 	created_at			timestamptz NOT NULL DEFAULT now(),
 	updated_at			timestamptz NOT NULL DEFAULT now(),
 
@@ -47,7 +49,11 @@ CREATE TABLE llm_users (
 	CONSTRAINT byok_is_known
 		CHECK (llm_require(byok IN ('prefer', 'only', 'never'),
 			'unknown byok "' || byok || '" of user "' || user_id || '"',
-			'byok is prefer, only or never; NULL is prefer.'))
+			'byok is prefer, only or never; NULL is prefer.')),
+	CONSTRAINT user_rates_are_not_negative
+		CHECK (llm_require((requests_per_minute >= 0) IS NOT FALSE AND (tokens_per_minute >= 0) IS NOT FALSE,
+			'a rate of user "' || user_id || '" is negative',
+			'Rates are numbers a minute; 0 allows nothing, NULL is the tier''s.'))
 );
 CREATE INDEX llm_users_subscription_tier_idx ON llm_users (subscription_tier);
 COMMENT ON TABLE llm_users IS
@@ -57,6 +63,8 @@ COMMENT ON COLUMN llm_users.subscription_tier IS 'The user''s tier.';
 COMMENT ON COLUMN llm_users.default_power_level IS 'Power level of requests that name none; NULL: llm_router.default_power_level.';
 COMMENT ON COLUMN llm_users.byok IS
 	'Use of the user''s own keys where the request does not say: prefer (before the platform''s), only or never; NULL: prefer.';
+COMMENT ON COLUMN llm_users.requests_per_minute IS 'Requests a minute; NULL: the tier''s.';
+COMMENT ON COLUMN llm_users.tokens_per_minute IS 'Tokens a minute, prompt and answer; NULL: the tier''s.';
 COMMENT ON COLUMN llm_users.created_at IS 'When the row was made.';
 COMMENT ON COLUMN llm_users.updated_at IS 'When the row was last changed.';
 
@@ -107,7 +115,7 @@ CREATE TABLE llm_budgets (
 	CONSTRAINT warn_at_is_a_percentage
 		CHECK (llm_require(warn_at BETWEEN 0 AND 100, 'warn_at is not a percentage', 'Give 0 to 100, in percent of the limit.'))
 );
-COMMENT ON TABLE llm_budgets IS 'Limits on use in a calendar period. Requests with a user''s own key never count.';
+COMMENT ON TABLE llm_budgets IS 'Limits on use in a calendar period of llm_router.budget_timezone. Requests with a user''s own key never count.';
 COMMENT ON COLUMN llm_budgets.id IS 'Number of the budget.';
 COMMENT ON COLUMN llm_budgets.scope IS 'Whose use is limited: total, tier, user, each_user or power_level.';
 COMMENT ON COLUMN llm_budgets.scope_value IS
@@ -116,7 +124,7 @@ COMMENT ON COLUMN llm_budgets.period IS 'day, week or month: calendar periods.';
 COMMENT ON COLUMN llm_budgets.limit_usd IS 'USD a period; NULL: no limit.';
 COMMENT ON COLUMN llm_budgets.limit_requests IS 'Requests a period; NULL: no limit.';
 COMMENT ON COLUMN llm_budgets.limit_tokens IS 'Tokens a period, prompt and answer; NULL: no limit.';
-COMMENT ON COLUMN llm_budgets.action IS 'When it is used up: block refuses, downgrade goes to a cheaper power level.';
+COMMENT ON COLUMN llm_budgets.action IS 'Where it has no room: block refuses; downgrade goes to the next lower power level that has, and refuses when none has.';
 COMMENT ON COLUMN llm_budgets.warn_at IS 'Percentage of the limit at which to warn, 0 to 100; NULL: never.';
 COMMENT ON COLUMN llm_budgets.enabled IS 'Whether the budget is applied.';
 COMMENT ON COLUMN llm_budgets.created_at IS 'When the row was made.';

@@ -20,6 +20,7 @@ CREATE TABLE llm_usage_logs (
 	provider_id			integer,
 	model_id			integer,
 	power_level			text,
+	subscription_tier	text,
 	input_tokens		integer,
 	cached_input_tokens	integer,
 	cache_write_tokens	integer,
@@ -31,6 +32,7 @@ CREATE TABLE llm_usage_logs (
 	price_output		numeric(20,12),
 	total_cost			numeric(32,15),
 	estimated_cost		numeric(32,15),
+	estimated_tokens	bigint,
 	cost_source			text,
 	response_time_ms	integer,
 	used_byok			boolean,
@@ -63,6 +65,7 @@ COMMENT ON COLUMN llm_usage_logs.model IS 'Name of the model at the time.';
 COMMENT ON COLUMN llm_usage_logs.provider_id IS 'Number of the provider; it may be deleted by now.';
 COMMENT ON COLUMN llm_usage_logs.model_id IS 'Number of the model; it may be deleted by now.';
 COMMENT ON COLUMN llm_usage_logs.power_level IS 'Power level at which the request was served.';
+COMMENT ON COLUMN llm_usage_logs.subscription_tier IS 'The user''s tier at the time.';
 COMMENT ON COLUMN llm_usage_logs.input_tokens IS 'Tokens of the prompt, cached ones included; NULL: not known.';
 COMMENT ON COLUMN llm_usage_logs.cached_input_tokens IS 'Of these, read from the provider''s cache.';
 COMMENT ON COLUMN llm_usage_logs.cache_write_tokens IS 'Of these, written to the provider''s cache.';
@@ -74,6 +77,7 @@ COMMENT ON COLUMN llm_usage_logs.price_cache_write IS 'Price used, USD per 1,000
 COMMENT ON COLUMN llm_usage_logs.price_output IS 'Price used, USD per 1,000 tokens of the answer.';
 COMMENT ON COLUMN llm_usage_logs.total_cost IS 'Cost in USD; NULL: unknown, 0: free.';
 COMMENT ON COLUMN llm_usage_logs.estimated_cost IS 'The worst case in USD that was foreseen before the attempt.';
+COMMENT ON COLUMN llm_usage_logs.estimated_tokens IS 'The most tokens, of prompt and answer, that were foreseen before the attempt.';
 COMMENT ON COLUMN llm_usage_logs.cost_source IS
 	'Where total_cost is from: prices (tokens and prices), provider (told by the provider), estimate (tokens estimated from what was received of a stream), free, or unknown.';
 COMMENT ON COLUMN llm_usage_logs.response_time_ms IS 'Milliseconds from created_at to the end of the answer or the failure.';
@@ -83,7 +87,7 @@ COMMENT ON COLUMN llm_usage_logs.status IS
 COMMENT ON COLUMN llm_usage_logs.http_status IS 'HTTP status of the attempt; NULL: none was received.';
 COMMENT ON COLUMN llm_usage_logs.error_code IS 'How a row with status error or partial failed; NULL for an answer.';
 COMMENT ON COLUMN llm_usage_logs.finish_reason IS 'Why the answer ended: stop, length, tool_calls or content_filter.';
-COMMENT ON COLUMN llm_usage_logs.is_final IS 'Whether the row closes the request; count requests by final rows, sum costs over all.';
+COMMENT ON COLUMN llm_usage_logs.is_final IS 'Whether the row closes the request; count requests by final rows, sum costs over all. NULL: under way, committed before it was sent (llm_router.record_intent).';
 COMMENT ON COLUMN llm_usage_logs.attempts IS 'How many attempts had been made by then.';
 COMMENT ON COLUMN llm_usage_logs.tags IS 'options.router.tags of the request.';
 COMMENT ON COLUMN llm_usage_logs.provider_request_id IS 'The provider''s own number for the attempt, for its support.';
@@ -99,6 +103,7 @@ CREATE TABLE llm_usage_rollup (
 	power_level				text NOT NULL,
 	used_byok				boolean NOT NULL,
 	status					text NOT NULL,
+	subscription_tier		text NOT NULL DEFAULT '',
 	requests				bigint NOT NULL DEFAULT 0,
 	attempts				bigint NOT NULL DEFAULT 0,
 	fallbacks				bigint NOT NULL DEFAULT 0,
@@ -110,10 +115,12 @@ CREATE TABLE llm_usage_rollup (
 	reasoning_tokens		bigint NOT NULL DEFAULT 0,
 	total_cost				numeric NOT NULL DEFAULT 0,
 	unknown_cost_requests	bigint NOT NULL DEFAULT 0,
+	unknown_cost_estimate	numeric NOT NULL DEFAULT 0,
+	unknown_tokens_estimate	bigint NOT NULL DEFAULT 0,
 	latency_sum_ms			bigint NOT NULL DEFAULT 0,
 	latency_histogram		bigint[] NOT NULL DEFAULT '{}',
 
-	PRIMARY KEY (bucket, user_id, provider, model, power_level, used_byok, status),
+	PRIMARY KEY (bucket, user_id, provider, model, power_level, used_byok, status, subscription_tier),
 	CONSTRAINT bucket_is_a_quarter_hour CHECK (date_bin('15 minutes', bucket, 'epoch') = bucket)
 ) WITH (fillfactor = 80);
 CREATE INDEX llm_usage_rollup_user_id_bucket_idx ON llm_usage_rollup (user_id, bucket);
@@ -131,6 +138,7 @@ COMMENT ON COLUMN llm_usage_rollup.model IS 'The model''s name.';
 COMMENT ON COLUMN llm_usage_rollup.power_level IS 'The power level.';
 COMMENT ON COLUMN llm_usage_rollup.used_byok IS 'Whether the users'' own keys were used.';
 COMMENT ON COLUMN llm_usage_rollup.status IS 'Status as in llm_usage_logs.';
+COMMENT ON COLUMN llm_usage_rollup.subscription_tier IS 'The user''s tier at the time.';
 COMMENT ON COLUMN llm_usage_rollup.requests IS 'Requests that ended here.';
 COMMENT ON COLUMN llm_usage_rollup.attempts IS 'Attempts of these requests.';
 COMMENT ON COLUMN llm_usage_rollup.fallbacks IS 'Requests that were not answered by their first candidate.';
@@ -142,6 +150,8 @@ COMMENT ON COLUMN llm_usage_rollup.output_tokens IS 'Tokens of answers.';
 COMMENT ON COLUMN llm_usage_rollup.reasoning_tokens IS 'Of these, spent on reasoning.';
 COMMENT ON COLUMN llm_usage_rollup.total_cost IS 'Known cost in USD, earlier attempts included.';
 COMMENT ON COLUMN llm_usage_rollup.unknown_cost_requests IS 'Requests whose cost is unknown.';
+COMMENT ON COLUMN llm_usage_rollup.unknown_cost_estimate IS 'The worst case of what was not known, in USD: what budgets count for it.';
+COMMENT ON COLUMN llm_usage_rollup.unknown_tokens_estimate IS 'The worst case of tokens that were not counted by anybody, though there may have been a cost.';
 COMMENT ON COLUMN llm_usage_rollup.latency_sum_ms IS 'Sum of response times in milliseconds.';
 COMMENT ON COLUMN llm_usage_rollup.latency_histogram IS
 	'Requests by response time: element i counts those of 2^((i-1)/4) up to 2^(i/4) milliseconds; the first also takes 0, the 80th all longer ones. Missing elements are 0.';

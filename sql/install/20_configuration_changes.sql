@@ -13,7 +13,8 @@ COMMENT ON FUNCTION llm_config_changed() IS
 	'Trigger function: at commit, makes every process read the routing configuration, or the users, anew.';
 
 CREATE TRIGGER llm_providers_changed
-	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, confirmed_base_url, check_path, api_format, auth_type, request_rules, enabled, health_check_interval ON llm_providers
+	AFTER INSERT OR DELETE OR UPDATE OF id, name, base_url, confirmed_base_url, check_path, api_format, auth_type, request_rules, enabled,
+		health_check_interval, requests_per_minute, tokens_per_minute ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
 CREATE TRIGGER llm_providers_truncated AFTER TRUNCATE ON llm_providers
 	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
@@ -52,10 +53,19 @@ CREATE TRIGGER llm_provider_keys_truncated AFTER TRUNCATE ON llm_provider_keys
 ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_changed;
 ALTER TABLE llm_provider_keys ENABLE ALWAYS TRIGGER llm_provider_keys_truncated;
 
+CREATE TRIGGER llm_budgets_changed
+	AFTER INSERT OR DELETE OR UPDATE ON llm_budgets
+	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
+CREATE TRIGGER llm_budgets_truncated AFTER TRUNCATE ON llm_budgets
+	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();
+ALTER TABLE llm_budgets ENABLE ALWAYS TRIGGER llm_budgets_changed;
+ALTER TABLE llm_budgets ENABLE ALWAYS TRIGGER llm_budgets_truncated;
+
 -- Users and their keys are looked up one by one and not part of the snapshot; the
 -- same function makes the processes forget those that they have looked up.
 CREATE TRIGGER llm_users_changed
-	AFTER INSERT OR DELETE OR UPDATE OF user_id, subscription_tier, default_power_level, byok ON llm_users
+	AFTER INSERT OR DELETE OR UPDATE OF user_id, subscription_tier, default_power_level, byok,
+		requests_per_minute, tokens_per_minute ON llm_users
 	FOR EACH ROW EXECUTE FUNCTION llm_config_changed();
 CREATE TRIGGER llm_users_truncated AFTER TRUNCATE ON llm_users
 	FOR EACH STATEMENT EXECUTE FUNCTION llm_config_changed();

@@ -100,7 +100,8 @@ COMMENT ON FUNCTION llm_audit_change() IS
 -- and models that the entry of a provider counts. Not ENABLE ALWAYS: what
 -- replication brings was audited where it was done.
 CREATE TRIGGER llm_providers_audit
-	AFTER INSERT OR UPDATE OF id, name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled, health_check_interval ON llm_providers
+	AFTER INSERT OR UPDATE OF id, name, display_name, base_url, check_path, api_format, auth_type, request_rules, enabled,
+		health_check_interval, requests_per_minute, tokens_per_minute ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_audit_change('provider');
 CREATE TRIGGER llm_providers_audit_delete BEFORE DELETE ON llm_providers
 	FOR EACH ROW EXECUTE FUNCTION llm_audit_change('provider');
@@ -201,8 +202,15 @@ BEGIN ATOMIC
 		RETURNING k.id
 	)
 	-- Everybody may listen, so this names nobody.
-	SELECT pg_notify('llm_router', jsonb_build_object('event', 'key_refused', 'key_id', m.id)::text)
-	FROM marked m;
+	SELECT pg_notify('llm_router', t.event::text)
+	FROM (
+		SELECT jsonb_build_object('event', 'key_refused', 'key_id', m.id)
+		FROM marked m
+		UNION ALL
+		SELECT jsonb_build_object('event', 'budget_warning', 'budget_id', w.detail -> 'budget_id', 'percent', w.detail -> 'percent')
+		FROM written w
+		WHERE note ->> 'action' = 'budget.warning'
+	) AS t (event);
 END;
 COMMENT ON FUNCTION llm_note_write(jsonb) IS
-	'Used by the ledger''s writer: one entry of llm_audit_logs; for a refused key also marks the key and notifies the channel llm_router.';
+	'Used by the ledger''s writer: one entry of llm_audit_logs; for a refused key also marks the key. Of refused keys and of budgets near their end it notifies the channel llm_router.';

@@ -92,6 +92,13 @@ BEGIN ATOMIC
 		SELECT 11, 'quarantine', 'error', 'no ledger record was refused', 'ledger records that could not be written as rows',
 			(SELECT ARRAY[count(*)::text] FROM llm_usage_quarantine HAVING count(*) > 0),
 			'See llm_usage_quarantine for the reasons; insert the rows by hand and delete them there.'
+		UNION ALL
+		SELECT 12, 'budgets', 'warning', 'no budget is near its end', 'near their end',
+			(SELECT array_agg(format('%s (%s%%)', concat_ws(' ', 'budget', b.id, b.scope, s.scope_value, b.period), s.percent)
+							  ORDER BY s.percent DESC, b.id, s.scope_value)
+			 FROM llm_budget_counters() s JOIN llm_budgets b ON b.id = s.budget_id
+			 WHERE s.percent >= coalesce(b.warn_at, 90)),
+			'See llm_budget_status. Calls that have no room are refused with LR003, or downgraded.'
 	)
 	SELECT s.check_name, s.status, s.detail, s.hint FROM llm_install AS i CROSS JOIN LATERAL llm_server_checks(i.master_key_fingerprint) AS s
 	UNION ALL

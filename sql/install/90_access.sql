@@ -27,7 +27,7 @@ WITH lists (access, privileges, names) AS (VALUES
 		'llm_require', 'llm_reject', 'llm_request_rules_valid', 'llm_check_path_valid',
 		'llm_seed_tiers', 'llm_seed_providers', 'llm_seed_models', 'llm_seed_rules', 'llm_import_prices',
 		'llm_provider_set_key', 'llm_keys_reencrypt', 'llm_provider_check', 'llm_doctor', 'llm_ledger_status',
-		'llm_circuit_status', 'llm_database_health', 'llm_user_id',
+		'llm_circuit_status', 'llm_database_health', 'llm_budget_counters', 'llm_user_id',
 		'llm_route', 'llm_estimate_cost', 'llm_count_tokens',
 		'llm_usage_summary', 'llm_usage_by_provider', 'llm_usage_by_model', 'llm_usage_by_power_level',
 		'llm_usage_over_time', 'llm_usage_recent', 'llm_usage_export', 'llm_usage_by_user', 'llm_usage_quota', 'llm_recommend',
@@ -36,7 +36,7 @@ WITH lists (access, privileges, names) AS (VALUES
 	('administrator', 'SELECT, INSERT, UPDATE, DELETE', ARRAY[
 		'llm_providers', 'llm_models', 'llm_routing_rules', 'llm_tiers', 'llm_users', 'llm_budgets']),
 	('administrator', 'SELECT', ARRAY[
-		'llm_power_levels', 'llm_provider_names', 'llm_status', 'llm_circuits', 'llm_usage_logs', 'llm_usage_rollup', 'llm_usage_totals',
+		'llm_power_levels', 'llm_provider_names', 'llm_status', 'llm_circuits', 'llm_budget_status', 'llm_usage_logs', 'llm_usage_rollup', 'llm_usage_totals',
 		'llm_usage_quarantine', 'llm_metrics_usage', 'llm_metrics_latency', 'llm_metrics_providers',
 		'llm_audit_logs', 'llm_provider_health_checks', 'llm_seeds'])
 )

@@ -11,6 +11,7 @@
 #include <limits.h>
 
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/guc.h"
 
 bool settings_preloaded = false;
@@ -40,8 +41,12 @@ char *setting_ca_file;
 char *setting_proxy;
 char *setting_allowed_hosts;
 bool  setting_ledger_wait;
+bool  setting_record_intent;
 int	  setting_ledger_wait_timeout;
 int	  setting_ledger_size;
+int	  setting_limits_size;
+char *setting_budget_timezone;
+int	  setting_budget_max_tokens;
 int	  setting_max_workers;
 int	  setting_worker_idle_timeout;
 int	  setting_usage_retention;
@@ -83,6 +88,24 @@ check_user_id(char **value, void **extra, GucSource source)
 			GUC_check_errdetail("A user id has no control characters.");
 			return false;
 		}
+	}
+	return true;
+}
+
+static bool
+check_budget_timezone(char **value, void **extra, GucSource source)
+{
+	const pg_tz *zone = pg_tzset(*value);
+
+	if (zone == NULL)
+	{
+		GUC_check_errhint("Give a name of pg_timezone_names, such as Europe/Berlin.");
+		return false;
+	}
+	if (!pg_tz_acceptable(unconstify(pg_tz *, zone)))
+	{
+		GUC_check_errdetail("PostgreSQL does not support leap seconds.");
+		return false;
 	}
 	return true;
 }
@@ -137,6 +160,10 @@ static const StringSetting string_settings[] = {
 	  "Shell command that prints the master keys, one a line, for a key management service.",
 	  "Run once a server start or reload, by the process that first needs the keys; it has 30 s.",
 	  &setting_master_key_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, notice_reload },
+	{ "llm_router.budget_timezone",
+	  "Time zone in which the days, weeks and months of budgets begin.",
+	  "One for the whole server, whatever the sessions' TimeZone is; weeks begin on Monday.",
+	  &setting_budget_timezone, "UTC", PGC_SIGHUP, 0, check_budget_timezone },
 	{ "llm_router.ca_file",
 	  "PEM file of certificate authorities to trust besides the system's.",
 	  NULL,
@@ -226,6 +253,14 @@ static const IntegerSetting integer_settings[] = {
 	  "Shared memory for records on their way to the ledger.",
 	  "A call in progress takes 1 to 10 kB.",
 	  &setting_ledger_size, 8 * 1024, 256, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB },
+	{ "llm_router.limits_size",
+	  "Shared memory for the counters of budgets and rates.",
+	  "Half for each. Memory is touched only when it is needed.",
+	  &setting_limits_size, 16 * 1024, 64, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB },
+	{ "llm_router.budget_max_tokens",
+	  "Longest answer asked for where dollars or tokens are limited and the request says no max_tokens.",
+	  "What such an answer may cost is reserved before it is asked for.",
+	  &setting_budget_max_tokens, 4096, 1, PG_INT32_MAX, PGC_SUSET, 0 },
 	{ "llm_router.max_workers",
 	  "Background workers of llm_router in the whole server, besides the launcher.",
 	  "They come out of max_worker_processes, start on demand and leave when idle.",
@@ -275,5 +310,10 @@ settings_init(void)
 							 "Off: the answer comes earlier; a crash in between loses the row, a "
 							 "ROLLBACK does not.",
 							 &setting_ledger_wait, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("llm_router.record_intent",
+							 "Whether every attempt is committed to the ledger before it is sent.",
+							 "On: what was under way when the server crashed is in the ledger, with status "
+							 "unknown, and counts against budgets. Costs a commit an attempt.",
+							 &setting_record_intent, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("llm_router");
 }

@@ -51,6 +51,11 @@ extern int setting_circuit_failures;	  /* 0: no circuits */
 extern int setting_circuit_cooldown;	  /* ms */
 extern int setting_health_check_interval; /* s; 0: never */
 
+/* Limits */
+extern int	 setting_limits_size; /* kB of shared memory */
+extern char *setting_budget_timezone;
+extern int	 setting_budget_max_tokens;
+
 /* Network */
 extern char *setting_ca_file;
 extern char *setting_proxy;
@@ -58,6 +63,7 @@ extern char *setting_allowed_hosts;
 
 /* Ledger and workers */
 extern bool setting_ledger_wait;
+extern bool setting_record_intent;
 extern int	setting_ledger_wait_timeout; /* ms */
 extern int	setting_ledger_size;		 /* kB of shared memory */
 extern int	setting_max_workers;

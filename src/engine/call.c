@@ -5,8 +5,10 @@
  * A call goes through these states; each step returns at once, and the only
  * place that sleeps is http_wait in call_run:
  *
+ *		LIMITS		reserves its worst case of the budgets that apply
  *		ADMISSION	waits for one of llm_router.max_concurrency places
  *		RESERVE		waits for the ledger's writer and for room for the record
+ *		INTENT		waits until the attempt is in the ledger (llm_router.record_intent)
  *		TRANSFER	an attempt is under way
  *		BACKOFF		waits before an attempt
  *		COMMIT		the record is settled; waits until it is committed
@@ -17,8 +19,9 @@
  *
  * Invariants:
  * - Nothing is sent before room for its record is reserved, and every attempt
- *	 that may have cost money is settled: on success, on failure, on cancel, in
- *	 an aborting transaction and in an exiting process.
+ *	 that may have cost money is settled, in the ledger and then in the budgets: on
+ *	 success, on failure, on cancel, in an aborting transaction and in an exiting
+ *	 process.
  * - A call is ended by whichever comes first of call_free, the reset of its
  *	 memory context, and the abort of the resource owner that it began under.
  *	 The last is needed because a failed transaction block keeps its memory
@@ -107,6 +110,7 @@ call_end(Call *call)
 	if (call->reserved)
 		attempt_abandon(call);
 	call_circuits_abandon(call);
+	limits_end(call);
 	if (call->admitted)
 		admission_leave();
 	else if (call->waits_for_place)
@@ -184,7 +188,6 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 	Call				*call = call_allocate(request);
 	MemoryContext		 caller_context = MemoryContextSwitchTo(call->context);
 	const RouterOptions *options = &request->router;
-	RouteCaller			 caller;
 	int					 timeout_ms;
 
 	make_request_id(&call->id);
@@ -197,17 +200,19 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 
 	call->catalog = catalog_get();
 	catalog_pin(call->catalog);
+	call->names_model = model != NULL || request->model != NULL;
 
-	if (caller_fill(&caller, options, &call->error) &&
-		route_plan(call->catalog, request, power_level, model, &caller,
+	if (caller_fill(&call->caller, options, &call->error) &&
+		route_plan(call->catalog, request, power_level, model, &call->caller,
 				   &call->plan, &call->error) &&
 		(call->plan.neligible > 0 || route_nothing_eligible(&call->plan, &call->error)))
 	{
-		call->user_id = pstrdup(caller.user_id);
+		call->user_id = pstrdup(call->caller.user_id);
 		call->role_name = GetUserNameFromId(GetUserId(), false);
 		if (options->tags)
 			call->tags = JsonbToCString(NULL, &options->tags->root, 0);
-		call->state = CALL_ADMISSION;
+		call->reserve_since = GetCurrentTimestamp();
+		call->state = CALL_LIMITS;
 	}
 	else
 		call->state = CALL_DONE;
@@ -225,6 +230,7 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 static void
 call_await_commit(Call *call)
 {
+	limits_warn(call);
 	if (!setting_ledger_wait)
 	{
 		call->state = CALL_DONE;
@@ -339,12 +345,37 @@ mark_refused_key(const Call *call)
 						   });
 }
 
+/* What the table of outcomes says, but for providers that have reached their rate. */
+static RetryDecision
+decide_next(Call *call)
+{
+	bool	   do_not_retry = call->reply.do_not_retry;
+	RetryState state = {
+		.attempts = attempts_count(&call->attempts),
+		.max_attempts = call->max_attempts,
+		.entry = call->entry,
+		.tries_of_entry = call->tries_of_entry,
+		.remaining_ms = call->deadline_ms - now_ms(),
+		.random = pg_prng_double(&pg_global_prng_state),
+		.delivered = call->handed_out,
+	};
+
+	for (;;)
+	{
+		RetryDecision next = retry_decide(&call->plan, &state, call->reply.outcome,
+										  call->reply.retry_after_ms, do_not_retry);
+
+		if (next.step == STEP_GIVE_UP || limits_enter_provider(call, next.next_entry))
+			return next;
+		do_not_retry |= next.step == STEP_RETRY_SAME;
+	}
+}
+
 /* An attempt has ended, or could not be sent: what now? */
 static void
 attempt_finish(Call *call)
 {
 	MemoryContext previous = MemoryContextSwitchTo(call->context);
-	RetryState	  state;
 	RetryDecision next;
 
 	attempts_end(&call->attempts, &call->reply, call->http_status,
@@ -365,18 +396,8 @@ attempt_finish(Call *call)
 	if (!call->handed_out)
 		call->exchange = NULL;
 
-	state = (RetryState){
-		.attempts = attempts_count(&call->attempts),
-		.max_attempts = call->max_attempts,
-		.entry = call->entry,
-		.tries_of_entry = call->tries_of_entry,
-		.remaining_ms = call->deadline_ms - now_ms(),
-		.random = pg_prng_double(&pg_global_prng_state),
-		.delivered = call->handed_out,
-	};
-	next = retry_decide(&call->plan, &state, call->reply.outcome,
-						call->reply.retry_after_ms, call->reply.do_not_retry);
-	if (next.step == STEP_GIVE_UP)
+	next = decide_next(call);
+	if (next.step == STEP_GIVE_UP || (call->may_have_cost && !limits_extend(call)))
 		call_give_up(call);
 	else
 	{
@@ -410,6 +431,50 @@ call_reserve(Call *call)
 	call->state = CALL_RESERVE;
 }
 
+/* After the ledger's own callback was registered: the last one runs first. */
+static void
+end_at_exit(void)
+{
+	if (!exit_callback_registered)
+		before_shmem_exit(end_live_calls, 0);
+	exit_callback_registered = true;
+}
+
+static void
+step_limits(Call *call)
+{
+	if (limits_may_apply(call))
+	{
+		if (!ledger_prepare(&call->error))
+		{
+			call->state = CALL_DONE;
+			return;
+		}
+		end_at_exit();
+	}
+	switch (limits_reserve(call))
+	{
+		case LIMITS_READY:
+			if (call->admitted)
+				call_reserve(call);
+			else
+				call->state = CALL_ADMISSION;
+			break;
+		case LIMITS_REFUSED:
+			call->state = CALL_DONE;
+			break;
+		case LIMITS_WAIT:
+			if (past_deadline(call))
+			{
+				error_set(&call->error, ERRCODE_LLM_TIMEOUT,
+						  "a budget could not be counted before the deadline of the call");
+				error_hint(&call->error, "A lock on llm_usage_rollup may hold up who counts it.");
+				call->state = CALL_DONE;
+			}
+			break;
+	}
+}
+
 static void
 step_admission(Call *call)
 {
@@ -425,10 +490,42 @@ step_admission(Call *call)
 }
 
 static void
+send_attempt(Call *call)
+{
+	call->state = CALL_TRANSFER;
+	if (!attempt_start(call))
+		attempt_finish(call);
+}
+
+/* Nothing was sent: what has been noted ends as cancelled, at no cost. */
+static void
+step_intent(Call *call)
+{
+	if (!call->intent_queued)
+		call->intent_queued = ledger_intend(&call->ticket, &call->intent);
+	if (call->intent_queued && ledger_committed(&call->intent))
+		send_attempt(call);
+	else if (past_deadline(call))
+	{
+		error_set(&call->error, ERRCODE_LLM_TIMEOUT,
+				  "the ledger did not commit the intent of this call before its deadline");
+		error_hint(&call->error, "Look at llm_status: the ledger writer may be blocked. "
+								 "llm_router.record_intent asks for it.");
+		call->state = CALL_DONE;
+	}
+}
+
+static void
 step_reserve(Call *call)
 {
 	LedgerProgress progress = LEDGER_READY;
 
+	if (limits_expired(call))
+	{
+		limits_let_go(call);
+		call->state = CALL_LIMITS;
+		return;
+	}
 	if (!call->reserved)
 	{
 		LedgerRequest request = {
@@ -436,6 +533,7 @@ step_reserve(Call *call)
 			.user_id = call->user_id,
 			.role_name = call->role_name,
 			.power_level = power_level_name(call->plan.power_level),
+			.tier = call->plan.tier,
 			.tags = call->tags,
 		};
 
@@ -445,13 +543,12 @@ step_reserve(Call *call)
 	if (progress == LEDGER_READY)
 	{
 		call->reserved = true;
-		call->state = CALL_TRANSFER;
-		/* After the ledger's own callback was registered: the last one runs first. */
-		if (!exit_callback_registered)
-			before_shmem_exit(end_live_calls, 0);
-		exit_callback_registered = true;
-		if (!attempt_start(call))
-			attempt_finish(call);
+		end_at_exit();
+		attempt_begin(call);
+		if (setting_record_intent)
+			call->state = CALL_INTENT;
+		else
+			send_attempt(call);
 	}
 	else if (progress == LEDGER_REFUSED)
 		call->state = CALL_DONE;
@@ -506,11 +603,17 @@ call_advance(Call *call)
 		before = call->state;
 		switch (call->state)
 		{
+			case CALL_LIMITS:
+				step_limits(call);
+				break;
 			case CALL_ADMISSION:
 				step_admission(call);
 				break;
 			case CALL_RESERVE:
 				step_reserve(call);
+				break;
+			case CALL_INTENT:
+				step_intent(call);
 				break;
 			case CALL_TRANSFER:
 				step_transfer(call);
@@ -536,7 +639,10 @@ call_sleep_ms(const Call *call)
 {
 	switch (call->state)
 	{
+		case CALL_LIMITS:
+			return LIMITS_POLL_MS;
 		case CALL_RESERVE:
+		case CALL_INTENT:
 			return 100;
 		case CALL_ADMISSION:
 		case CALL_BACKOFF:

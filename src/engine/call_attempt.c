@@ -128,8 +128,8 @@ attempt_build(Call *call, WireRequest *wire)
 	const ProviderModel	   asked = { model->name, model->max_output_tokens };
 	LlmError			   error = { 0 };
 
-	call->exchange = exchange_create(provider->format, &provider->endpoint, &asked, call->request,
-									 GetCurrentTimestamp());
+	call->exchange = exchange_create(provider->format, &provider->endpoint, &asked,
+									 limits_request(call), GetCurrentTimestamp());
 	if (!provider->format->build_chat(call->exchange, wire, &error))
 	{
 		attempt_refused(call, OUTCOME_UNSUPPORTED, error.message);
@@ -155,6 +155,7 @@ attempt_note_in_ledger(Call *call)
 			  .user_key_id = entry->user_key ? entry->user_key->id : 0,
 			  .prices = prices_for_prompt(&model->prices, call->request->input_tokens),
 			  .estimated_cost = entry->estimated_cost,
+			  .estimated_tokens = entry->estimated_tokens,
 			  .started_at = GetCurrentTimestamp(),
 	};
 
@@ -173,6 +174,7 @@ attempt_clear(Call *call)
 	call->follow_up_failures = 0;
 	call->http_status = 0;
 	call->sent_before = false;
+	call->intent_queued = false;
 	call->dropped = call->adjusted = NIL;
 	call->streaming = call->stream_over = false;
 	memset(&call->received, 0, sizeof(call->received));
@@ -190,21 +192,27 @@ attempt_send(Call *call, WireRequest *wire)
 	wire_request_wipe(wire);
 }
 
-bool
-attempt_start(Call *call)
+void
+attempt_begin(Call *call)
 {
 	const PlanEntry *entry = current_entry(call);
-	WireRequest		 wire = { 0 };
-	MemoryContext	 previous;
-	bool			 built;
 
 	attempt_clear(call);
-	previous = MemoryContextSwitchTo(call->attempt_context);
 	call->attempt_started_ms = now_ms();
 	call->tries_of_entry++;
 	attempts_begin(&call->attempts, call->context, entry->model->provider->name,
 				   entry->model->name, entry->used_byok);
 	attempt_note_in_ledger(call);
+	limits_attempt_begins(call);
+}
+
+bool
+attempt_start(Call *call)
+{
+	WireRequest	  wire = { 0 };
+	MemoryContext previous = MemoryContextSwitchTo(call->attempt_context);
+	bool		  built;
+
 	built = attempt_build(call, &wire);
 	if (built)
 		attempt_send(call, &wire);
@@ -630,6 +638,7 @@ static void
 end_record(Call *call, const LedgerOutcome *outcome)
 {
 	ledger_settle(&call->ticket, outcome);
+	limits_settle(call, outcome);
 	call->cost = outcome->cost;
 	call->reserved = false;
 	call->attempt_open = false;

@@ -12,6 +12,7 @@
 
 #include "engine/attempts.h"
 #include "engine/call.h"
+#include "engine/call_limits.h"
 #include "lib/ilist.h"
 #include "net/http.h"
 #include "portability/instr_time.h"
@@ -20,8 +21,10 @@
 
 typedef enum CallState
 {
+	CALL_LIMITS,
 	CALL_ADMISSION,
 	CALL_RESERVE,
+	CALL_INTENT,
 	CALL_TRANSFER,
 	CALL_BACKOFF,
 	CALL_COMMIT,
@@ -44,12 +47,15 @@ struct Call
 	char			  *role_name;
 	char			  *tags;	/* JSON text, or NULL */
 	const Catalog	  *catalog; /* pinned until the call is ended */
+	RouteCaller		   caller;
+	bool			   names_model;
 	RoutePlan		   plan;
+	CallLimits		   limits;
 
 	int64		started_ms; /* of now_ms() */
 	int64		deadline_ms;
 	int64		wait_until_ms; /* end of ADMISSION, BACKOFF or COMMIT */
-	TimestampTz reserve_since;
+	TimestampTz reserve_since; /* of LIMITS or RESERVE */
 	int			max_attempts;
 	bool		admitted;
 	bool		waits_for_place;
@@ -68,6 +74,8 @@ struct Call
 	List		 *dropped;	   /* of WireRequest, in attempt_context */
 	List		 *adjusted;
 	LedgerTicket  ticket;
+	LedgerTicket  intent; /* of the attempt, to be committed before it is sent */
+	bool		  intent_queued;
 	bool		  reserved;		/* the ticket is open */
 	bool		  attempt_open; /* sent, and its end not known */
 	Attempts	  attempts;
@@ -121,9 +129,12 @@ current_entry(const Call *call)
 	return &call->plan.entries[call->entry];
 }
 
+/* Begin the attempt at the current candidate: note it in the ledger's record. */
+extern void attempt_begin(Call *call);
+
 /*
- * Send the request of the current candidate.  False when it could not even be
- * sent: the attempt is over, and call->reply says why.
+ * Send its request.  False when it could not even be sent: the attempt is over, and
+ * call->reply says why.
  */
 extern bool attempt_start(Call *call);
 

@@ -5,6 +5,7 @@
  */
 #include "engine/call_circuits.h"
 
+#include "engine/call_limits.h"
 #include "state/circuits.h"
 
 /* A pause that a provider asked for is waited for, if it is not longer; as in routing/retry.c. */
@@ -27,6 +28,21 @@ refresh(Call *call)
 	}
 }
 
+/* Whether circuits and its provider's rate let the call in at an entry. */
+static bool
+admits(Call *call, int number)
+{
+	const PlanEntry *entry = &call->plan.entries[number];
+
+	if (!circuits_admit(entry->model, entry->used_byok, &call->is_probe))
+		return false;
+	if (number == call->entry || limits_enter_other(call, number))
+		return true;
+	circuits_note(entry->model, &(CircuitAttempt){ .outcome = OUTCOME_CANCELLED }, 0, call->is_probe);
+	call->is_probe = false;
+	return false;
+}
+
 /* The next candidate that is well and lets the call in, or -1. */
 static int
 find_admitting(Call *call)
@@ -35,8 +51,7 @@ find_admitting(Call *call)
 	{
 		const PlanEntry *entry = &call->plan.entries[i];
 
-		if ((i == call->entry || (!entry->passed_over && !health_is_bad(&entry->health))) &&
-			circuits_admit(entry->model, entry->used_byok, &call->is_probe))
+		if ((i == call->entry || (!entry->passed_over && !health_is_bad(&entry->health))) && admits(call, i))
 			return i;
 	}
 	return -1;
@@ -86,7 +101,7 @@ admit_anyway(Call *call)
 		call->state = CALL_BACKOFF;
 		return false;
 	}
-	if (other >= 0)
+	if (other >= 0 && limits_enter_other(call, other))
 		move_to(call, other);
 	return true;
 }

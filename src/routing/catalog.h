@@ -1,6 +1,7 @@
 /*
  * catalog.h
- *		The configuration as routing sees it: providers, models, rules, tiers.
+ *		The configuration as routing sees it: providers, models, rules, tiers,
+ *		budgets.
  *
  * An immutable snapshot in one memory context, loaded by state/catalog.c and
  * built by hand in tests.  Routing reads nothing else.
@@ -11,7 +12,9 @@
 #include "postgres.h"
 
 #include "chat/usage.h"
+#include "datatype/timestamp.h"
 #include "providers/provider.h"
+#include "routing/rate.h"
 #include "utils/date.h"
 
 typedef enum PowerLevel
@@ -39,6 +42,7 @@ typedef struct CatalogProvider
 	const ApiFormat *format; /* NULL: this version has no adapter for it */
 	const char		*format_name;
 	ProviderEndpoint endpoint;
+	RateLimit		 rate;			/* of requests with the platform's key */
 	const char		*origin;		/* provider_origin(base_url) */
 	bool			 confirmed;		/* base_url is where the owner lets users' keys go */
 	const char		*encrypted_key; /* the platform key's token; NULL: none, or for another base_url */
@@ -64,6 +68,7 @@ typedef struct CatalogTier
 {
 	const char *name;
 	bool		power_levels[POWER_LEVEL_COUNT];
+	RateLimit	rate; /* of each user */
 } CatalogTier;
 
 typedef struct CatalogRule
@@ -72,6 +77,44 @@ typedef struct CatalogRule
 	const CatalogModel *model;
 	const CatalogModel *fallback; /* or NULL */
 } CatalogRule;
+
+typedef enum BudgetScope
+{
+	BUDGET_TOTAL,
+	BUDGET_TIER,
+	BUDGET_USER,
+	BUDGET_EACH_USER,
+	BUDGET_POWER_LEVEL
+} BudgetScope;
+
+typedef enum BudgetPeriod
+{
+	BUDGET_DAY,
+	BUDGET_WEEK,
+	BUDGET_MONTH
+} BudgetPeriod;
+
+/* What a budget counts. */
+typedef struct BudgetAmount
+{
+	Money usd;
+	int64 requests;
+	int64 tokens; /* of prompts and answers */
+} BudgetAmount;
+
+#define BUDGET_NO_LIMIT (-1) /* in a limit: does not limit this */
+
+typedef struct CatalogBudget
+{
+	int64		 id;
+	TimestampTz	 updated_at; /* one that was changed is counted anew */
+	BudgetScope	 scope;
+	const char	*scope_value; /* or NULL; see llm_budgets */
+	BudgetPeriod period;
+	BudgetAmount limit;
+	bool		 downgrades; /* else it blocks */
+	int			 warn_at;	 /* in hundredths of a percent; -1: never */
+} CatalogBudget;
 
 typedef struct Catalog
 {
@@ -97,6 +140,9 @@ typedef struct Catalog
 		CatalogRule *rules;
 		int			 nrules;
 	} * rules;
+
+	CatalogBudget *budgets; /* the enabled ones, by id */
+	int			   nbudgets;
 } Catalog;
 
 extern const char *power_level_name(PowerLevel level);

@@ -103,22 +103,40 @@ model_reason(const Planner *planner, const CatalogModel *model, PlanReason place
  * too.  An unknown price is below every other.
  */
 static Money
-estimate_cost(const CatalogModel *model, const ChatRequest *request)
+estimate_cost(const CatalogModel *model, const ChatRequest *request, int64 answers)
 {
 	UnitPrices prices = prices_for_prompt(&model->prices, request->input_tokens);
 	Price	   input = Max(prices.input, model->prices.input);
 	Price	   output = Max(prices.output, model->prices.output);
-	int64	   answer = ROUTE_DEFAULT_OUTPUT_TOKENS;
 
 	if (prices.input == PRICE_UNKNOWN || prices.output == PRICE_UNKNOWN)
 		return MONEY_UNKNOWN;
 	input = Max(input, Max(prices.cache_write, prices.cached_input));
+	return (Money) input * request->input_tokens + (Money) output * answers;
+}
+
+int64
+route_output_limit(const CatalogModel *model, int64 output_cap)
+{
+	if (output_cap == 0 || model->max_output_tokens == 0)
+		return output_cap;
+	return Min(output_cap, model->max_output_tokens);
+}
+
+void
+route_estimate(PlanEntry *entry, const ChatRequest *request, int64 output_cap)
+{
+	const CatalogModel *model = entry->model;
+	int64				answer = ROUTE_DEFAULT_OUTPUT_TOKENS;
+
 	if (request->max_output_tokens > 0)
 		answer = request->max_output_tokens;
+	else if (output_cap > 0)
+		answer = route_output_limit(model, output_cap);
 	else if (model->max_output_tokens > 0)
 		answer = model->max_output_tokens;
-	return (Money) input * request->input_tokens +
-		   (Money) output * answer * request->choices;
+	entry->estimated_cost = estimate_cost(model, request, answer * request->choices);
+	entry->estimated_tokens = request->input_tokens + answer * request->choices;
 }
 
 static void
@@ -139,7 +157,7 @@ add_entry(Planner *planner, const CatalogModel *model, PlanReason reason, int ru
 	if (eligible && planner->caller->look_at_health)
 		planner->caller->look_at_health(model, entry->used_byok, &entry->health);
 	entry->passed_over = false;
-	entry->estimated_cost = estimate_cost(model, planner->request);
+	route_estimate(entry, planner->request, 0);
 }
 
 /* Place a model with the user's key, if there is one for it. */
@@ -537,4 +555,20 @@ route_plan(const Catalog *catalog, const ChatRequest *request,
 	plan_level(&planner, plan->power_level);
 	planner_finish(&planner);
 	return true;
+}
+
+bool
+route_lower_level(const Catalog *catalog, const RoutePlan *plan, PowerLevel *lower)
+{
+	const CatalogTier *tier = catalog_tier(catalog, plan->tier);
+
+	for (int level = (int) plan->power_level - 1; tier && level >= 0; level--)
+	{
+		if (tier->power_levels[level])
+		{
+			*lower = (PowerLevel) level;
+			return true;
+		}
+	}
+	return false;
 }

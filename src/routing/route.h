@@ -58,6 +58,7 @@ typedef struct RouteCaller
 	int			   nuser_keys;
 	LookAtHealth   look_at_health; /* NULL: everybody is well */
 	DateADT		   today;
+	RateLimit	   rate; /* the user's own; what it does not limit, the tier's does */
 } RouteCaller;
 
 /*
@@ -104,6 +105,7 @@ typedef struct PlanEntry
 	 * choice.  MONEY_UNKNOWN when a price is.
 	 */
 	Money estimated_cost;
+	int64 estimated_tokens; /* of the prompt and those answers */
 } PlanEntry;
 
 typedef struct RoutePlan
@@ -116,6 +118,18 @@ typedef struct RoutePlan
 	int			nentries;
 	int			neligible;
 } RoutePlan;
+
+/*
+ * The estimates of an entry of this model, where an answer to a request that says
+ * no limit is held to so many tokens (0: to the model's own).
+ */
+extern void route_estimate(PlanEntry *entry, const ChatRequest *request, int64 output_cap);
+
+/* The largest answer to ask of a model for a request that says no limit; 0: any. */
+extern int64 route_output_limit(const CatalogModel *model, int64 output_cap);
+
+/* The next level below a plan's that its tier includes; false when there is none. */
+extern bool route_lower_level(const Catalog *catalog, const RoutePlan *plan, PowerLevel *lower);
 
 /* The largest answer that is assumed where neither request nor model has a limit. */
 #define ROUTE_DEFAULT_OUTPUT_TOKENS 4096

@@ -84,6 +84,7 @@ caller_fill(RouteCaller *caller, const RouterOptions *options, LlmError *error)
 		.nuser_keys = user.nkeys,
 		.look_at_health = circuits_looker(),
 		.today = GetSQLCurrentDate(),
+		.rate = user.rate,
 	};
 	return true;
 }

@@ -15,6 +15,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "routing/budget.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -143,6 +144,25 @@ row_power_level(const Row *row, int column)
 	return level;
 }
 
+static int64
+row_int64(const Row *row, int column, int64 if_null)
+{
+	bool  is_null;
+	Datum value = row_datum(row, column, &is_null);
+
+	return is_null ? if_null : DatumGetInt64(value);
+}
+
+/* An integer of requests, and then a bigint of tokens. */
+static RateLimit
+row_rate(const Row *row, int column)
+{
+	return (RateLimit){
+		.requests = row_int32(row, column, RATE_NO_LIMIT),
+		.tokens = row_int64(row, column + 1, RATE_NO_LIMIT),
+	};
+}
+
 /*
  * Run a query under the active snapshot; the result is in SPI_tuptable and
  * SPI_processed.
@@ -184,6 +204,7 @@ read_provider(const Row *row, CatalogProvider *provider)
 	provider->origin = provider_origin(provider->endpoint.base_url);
 	provider->encrypted_key = row_string(row, 9);
 	provider->confirmed = row_bool(row, 10);
+	provider->rate = row_rate(row, 11);
 }
 
 static IdEntry *
@@ -194,7 +215,7 @@ load_providers(Catalog *catalog)
 
 	run_query(psprintf("SELECT p.id, p.name, p.enabled, p.api_format, p.base_url, p.check_path,"
 					   " p.auth_type, p.request_rules, k.encrypted_api_key,"
-					   " p.confirmed_base_url = p.base_url"
+					   " p.confirmed_base_url = p.base_url, p.requests_per_minute, p.tokens_per_minute"
 					   " FROM %s p LEFT JOIN %s k ON k.provider_id = p.id AND k.base_url = p.base_url"
 					   " ORDER BY p.name COLLATE \"C\"",
 					   extension_table("llm_providers"), extension_table("llm_provider_keys")));
@@ -287,7 +308,8 @@ load_tiers(Catalog *catalog)
 	MemoryContext previous;
 
 	run_query(psprintf("SELECT subscription_tier, 'eco' = ANY (power_levels),"
-					   " 'balanced' = ANY (power_levels), 'precision' = ANY (power_levels)"
+					   " 'balanced' = ANY (power_levels), 'precision' = ANY (power_levels),"
+					   " requests_per_minute, tokens_per_minute"
 					   " FROM %s ORDER BY subscription_tier COLLATE \"C\"",
 					   extension_table("llm_tiers")));
 	previous = MemoryContextSwitchTo(catalog->context);
@@ -302,6 +324,7 @@ load_tiers(Catalog *catalog)
 		catalog->tiers[i].name = row_string(&row, 1);
 		for (int level = 0; level < POWER_LEVEL_COUNT; level++)
 			catalog->tiers[i].power_levels[level] = row_bool(&row, 2 + level);
+		catalog->tiers[i].rate = row_rate(&row, 2 + POWER_LEVEL_COUNT);
 	}
 	MemoryContextSwitchTo(previous);
 }
@@ -337,6 +360,56 @@ load_rules(Catalog *catalog, const IdEntry *model_ids)
 	}
 }
 
+/* NULL: no limit; so is one that Money cannot hold. */
+static Money
+row_money_limit(const Row *row, int column)
+{
+	bool  is_null;
+	Datum value = row_datum(row, column, &is_null);
+	Money money;
+
+	if (is_null || !money_from_numeric(DatumGetNumeric(value), &money))
+		return BUDGET_NO_LIMIT;
+	return money;
+}
+
+static void
+read_budget(const Row *row, CatalogBudget *budget)
+{
+	budget->id = row_int64(row, 1, 0);
+	budget->updated_at = row_int64(row, 2, 0);
+	if (!budget_scope_from_name(row_string(row, 3), &budget->scope) ||
+		!budget_period_from_name(row_string(row, 5), &budget->period))
+		elog(ERROR, "unexpected scope or period of budget %lld", (long long) budget->id);
+	budget->scope_value = row_string(row, 4);
+	budget->limit.usd = row_money_limit(row, 6);
+	budget->limit.requests = row_int64(row, 7, BUDGET_NO_LIMIT);
+	budget->limit.tokens = row_int64(row, 8, BUDGET_NO_LIMIT);
+	budget->downgrades = row_bool(row, 9);
+	budget->warn_at = row_int32(row, 10, -1);
+}
+
+static void
+load_budgets(Catalog *catalog)
+{
+	MemoryContext previous;
+
+	run_query(psprintf("SELECT id, updated_at, scope, scope_value, period, limit_usd, limit_requests,"
+					   " limit_tokens, action = 'downgrade', (warn_at * 100)::integer"
+					   " FROM %s WHERE enabled ORDER BY id",
+					   extension_table("llm_budgets")));
+	previous = MemoryContextSwitchTo(catalog->context);
+	catalog->nbudgets = (int) SPI_processed;
+	catalog->budgets = palloc0(sizeof(CatalogBudget) * (SPI_processed + 1));
+	for (int i = 0; i < catalog->nbudgets; i++)
+	{
+		Row row = result_row(i);
+
+		read_budget(&row, &catalog->budgets[i]);
+	}
+	MemoryContextSwitchTo(previous);
+}
+
 static void
 load_tables(Catalog *catalog)
 {
@@ -345,6 +418,7 @@ load_tables(Catalog *catalog)
 
 	load_tiers(catalog);
 	load_rules(catalog, models);
+	load_budgets(catalog);
 }
 
 /* ------------------------------------------------------------------------

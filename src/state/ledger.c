@@ -74,6 +74,15 @@ register_exit(void)
 	exit_registered = true;
 }
 
+bool
+ledger_prepare(LlmError *error)
+{
+	if (!ledger_is_possible(error))
+		return false;
+	register_exit();
+	return true;
+}
+
 /* No writer yet: ask for one, for as long as the caller may wait. */
 static LedgerProgress
 await_writer(TimestampTz since, LlmError *error)
@@ -91,6 +100,12 @@ await_writer(TimestampTz since, LlmError *error)
 	return LEDGER_REFUSED;
 }
 
+static bool
+queue_has_writer(const LedgerQueue *queue)
+{
+	return queue != NULL && queue->writer_state == WRITER_READY && queue->holder == LEDGER_NONE;
+}
+
 /* An open record, or LEDGER_NONE.  Sets *writer to whether there is one. */
 static int32
 open_record(int32 text_size, bool *writer)
@@ -100,8 +115,7 @@ open_record(int32 text_size, bool *writer)
 
 	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
 	queue = ledger_queue_get(MyDatabaseId);
-	*writer = queue != NULL && queue->writer_state == WRITER_READY &&
-			  queue->holder == LEDGER_NONE;
+	*writer = queue_has_writer(queue);
 	if (*writer)
 		slot = ledger_record_open(queue, LEDGER_CALL, text_size);
 	if (slot == LEDGER_NONE)
@@ -118,6 +132,7 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 		[LEDGER_TEXT_USER_ID] = request->user_id,
 		[LEDGER_TEXT_ROLE_NAME] = request->role_name,
 		[LEDGER_TEXT_POWER_LEVEL] = request->power_level,
+		[LEDGER_TEXT_TIER] = request->tier,
 		[LEDGER_TEXT_TAGS] = request->tags ? request->tags : "",
 	};
 	int32 text_size = 0;
@@ -125,9 +140,8 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 	bool  writer;
 
 	*ticket = LEDGER_NO_TICKET;
-	if (!ledger_is_possible(error))
+	if (!ledger_prepare(error))
 		return LEDGER_REFUSED;
-	register_exit();
 	for (int i = 0; i < LEDGER_TEXT_COUNT; i++)
 		text_size += (int32) strlen(texts[i]) + 1;
 
@@ -141,6 +155,27 @@ ledger_reserve(const LedgerRequest *request, TimestampTz since, LedgerTicket *ti
 	ticket->slot = slot;
 	ticket->generation = ledger_record(slot)->block.generation;
 	return LEDGER_READY;
+}
+
+LedgerProgress
+ledger_await_writer(TimestampTz since, LlmError *error)
+{
+	const LedgerQueue *queue;
+	bool			   writer;
+	bool			   ready;
+
+	if (!ledger_prepare(error))
+		return LEDGER_REFUSED;
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	queue = ledger_queue_get(MyDatabaseId);
+	writer = queue_has_writer(queue);
+	ready = writer && !queue->writer_catches_up;
+	if (!ready)
+		ledger_sleepers_add();
+	LWLockRelease(ledger_lock);
+	if (ready)
+		return LEDGER_READY;
+	return writer ? LEDGER_WAIT : await_writer(since, error);
 }
 
 /* The record of a ticket that has not ended, or NULL. */
@@ -185,16 +220,22 @@ ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt)
 
 	if (record == NULL)
 		return;
-	record->attempt = attempt->attempt;
+
+	/* ledger_pending may be looking. */
+	record->attempt = 0;
+	pg_write_barrier();
 	record->provider_id = attempt->provider_id;
 	record->model_id = attempt->model_id;
 	record->used_byok = attempt->used_byok;
 	record->user_key_id = attempt->user_key_id;
 	record->prices = attempt->prices;
 	record->estimated_cost = attempt->estimated_cost;
+	record->estimated_tokens = attempt->estimated_tokens;
 	record->started_at = attempt->started_at;
 	copy_name(record->provider, attempt->provider);
 	copy_name(record->model, attempt->model);
+	pg_write_barrier();
+	record->attempt = attempt->attempt;
 }
 
 /* Queue the record, and see that somebody takes it.  Returns its position. */
@@ -219,6 +260,43 @@ queue_record(int32 slot)
 	LWLockRelease(ledger_lock);
 	ledger_wake(wake);
 	return position;
+}
+
+/* Of a record: what a call has said of itself. */
+#define CALL_PART_OFFSET offsetof(LedgerRecord, request_id)
+#define CALL_PART_SIZE	 (offsetof(LedgerRecord, text_size) - CALL_PART_OFFSET)
+
+bool
+ledger_intend(const LedgerTicket *ticket, LedgerTicket *intent)
+{
+	LedgerRecord *record = ticket_record(ticket);
+	LedgerRecord *copy;
+	const char	 *texts[LEDGER_TEXT_COUNT];
+	int32		  slot;
+
+	ledger_text_read(ticket->slot, texts, LEDGER_TEXT_COUNT);
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	slot = ledger_record_open(&ledger_ring->queues[record->queue], LEDGER_CALL, record->text_size);
+	if (slot == LEDGER_NONE)
+		ledger_sleepers_add();
+	LWLockRelease(ledger_lock);
+	if (slot == LEDGER_NONE)
+		return false;
+
+	/* Nothing from here on can fail: the copy has no other owner. */
+	copy = ledger_record(slot);
+	memcpy((char *) copy + CALL_PART_OFFSET, (const char *) record + CALL_PART_OFFSET, CALL_PART_SIZE);
+	ledger_text_write(slot, texts, LEDGER_TEXT_COUNT);
+	copy->is_intent = true;
+	copy->owner_waits = true;
+	copy->outcome = (LedgerOutcome){
+		.status = LEDGER_UNKNOWN,
+		.cost = MONEY_UNKNOWN,
+		.prices = record->prices,
+	};
+	record->supersedes = true;
+	*intent = (LedgerTicket){ .slot = LEDGER_NONE, .position = queue_record(slot) };
+	return true;
 }
 
 static void
@@ -305,6 +383,104 @@ ledger_committed(const LedgerTicket *ticket)
 	committed = queue == NULL || queue->committed_position >= ticket->position;
 	LWLockRelease(ledger_lock);
 	return committed;
+}
+
+LedgerCharge
+ledger_charge(const LedgerOutcome *outcome, Money estimated_cost, int64 estimated_tokens)
+{
+	LedgerCharge charge = { .cost = outcome->cost };
+
+	if (charge.cost == MONEY_UNKNOWN)
+		charge.cost = Max(estimated_cost, 0);
+	if (outcome->usage.known)
+		charge.tokens = outcome->usage.input + outcome->usage.output;
+	else if (outcome->cost != 0)
+		charge.tokens = estimated_tokens;
+	charge.is_request = outcome->is_final && outcome->status != LEDGER_ERROR;
+	return charge;
+}
+
+/*
+ * Copy a record that its owner may be noting anew.  The number of the attempt is
+ * 0 while the owner does, and another afterwards.  With the lock held, the record
+ * stays open or queued.
+ */
+static bool
+copy_pending(int32 block, LedgerPending *pending)
+{
+	const LedgerRecord	*record = ledger_record(block);
+	bool				 is_open = record->block.state == BLOCK_OPEN;
+	const LedgerOutcome	 unknown = { .is_final = true, .status = LEDGER_UNKNOWN, .cost = MONEY_UNKNOWN };
+	const LedgerOutcome *outcome = is_open ? &unknown : &record->outcome;
+
+	pending->attempt = record->attempt;
+	pg_read_barrier();
+	pending->request_id = record->request_id;
+	pending->used_byok = record->used_byok;
+	pending->started_at = record->started_at;
+	pending->charge = ledger_charge(outcome, record->estimated_cost, record->estimated_tokens);
+	pg_read_barrier();
+	return pending->attempt > 0 && pending->attempt == record->attempt;
+}
+
+/* Whether the record is a call's of this database, and somebody's by now. */
+static bool
+is_pending(const LedgerRecord *record)
+{
+	return (record->block.state == BLOCK_OPEN || record->block.state == BLOCK_QUEUED) &&
+		   record->kind == LEDGER_CALL && !record->is_intent &&
+		   ledger_ring->queues[record->queue].database == MyDatabaseId;
+}
+
+pg_uuid_t *
+ledger_requests(int *n)
+{
+	int32	   touched = *(volatile int32 *) &ledger_ring->touched_blocks;
+	pg_uuid_t *requests = palloc(sizeof(pg_uuid_t) * (touched + 1));
+
+	*n = 0;
+	LWLockAcquire(ledger_lock, LW_SHARED);
+	for (int32 block = 0; block < touched; block++)
+	{
+		if (is_pending(ledger_record(block)))
+			requests[(*n)++] = ledger_record(block)->request_id;
+	}
+	LWLockRelease(ledger_lock);
+	return requests;
+}
+
+LedgerPending *
+ledger_pending(int *n)
+{
+	int32		   touched = *(volatile int32 *) &ledger_ring->touched_blocks;
+	int			   capacity = 64;
+	LedgerPending *pending = palloc(sizeof(LedgerPending) * capacity);
+
+	*n = 0;
+	for (int32 block = 0; block < touched; block++)
+	{
+		const char *texts[LEDGER_TEXT_COUNT];
+		bool		copied = false;
+
+		/* Looked at without the lock first: most blocks are free. */
+		if (*(volatile LedgerBlockState *) &ledger_record(block)->block.state == BLOCK_FREE)
+			continue;
+		if (*n == capacity)
+			pending = repalloc(pending, sizeof(LedgerPending) * (capacity *= 2));
+		LWLockAcquire(ledger_lock, LW_SHARED);
+		while (is_pending(ledger_record(block)) && ledger_record(block)->attempt > 0 && !copied)
+			copied = copy_pending(block, &pending[*n]);
+		if (copied)
+			ledger_text_read(block, texts, LEDGER_TEXT_COUNT);
+		LWLockRelease(ledger_lock);
+		if (!copied)
+			continue;
+		pending[*n].user_id = texts[LEDGER_TEXT_USER_ID];
+		pending[*n].power_level = texts[LEDGER_TEXT_POWER_LEVEL];
+		pending[*n].tier = texts[LEDGER_TEXT_TIER];
+		(*n)++;
+	}
+	return pending;
 }
 
 /* End one record of a process that ends, where nobody else will. */

@@ -29,6 +29,7 @@ typedef struct LedgerRequest
 	const char *user_id;
 	const char *role_name;
 	const char *power_level;
+	const char *tier;
 	const char *tags; /* JSON text, at most REQUEST_MAX_TAGS_BYTES; or NULL */
 } LedgerRequest;
 
@@ -44,7 +45,8 @@ typedef struct LedgerAttempt
 	int64		user_key_id; /* 0: the platform's */
 	UnitPrices	prices;
 	Money		estimated_cost; /* upper bound, or MONEY_UNKNOWN */
-	TimestampTz started_at;		/* becomes created_at, with the request's id the row's key */
+	int64		estimated_tokens;
+	TimestampTz started_at; /* becomes created_at, with the request's id the row's key */
 } LedgerAttempt;
 
 typedef enum LedgerStatus
@@ -101,8 +103,62 @@ typedef enum LedgerProgress
 extern PGDLLEXPORT LedgerProgress ledger_reserve(const LedgerRequest *request, TimestampTz since,
 												 LedgerTicket *ticket, LlmError *error);
 
+/*
+ * Whether this database can have a ledger at all; refused as with ledger_reserve.
+ * From then on, what this process has open is settled when it exits, but after
+ * what exit callbacks do that are registered later.
+ */
+extern bool ledger_prepare(LlmError *error);
+
+/*
+ * Make sure that this database has a writer, which has written what an earlier
+ * stop of the server had left: from then on, what the ledger's tables lack is
+ * among ledger_pending.  LEDGER_WAIT and refusals as with ledger_reserve.
+ */
+extern LedgerProgress ledger_await_writer(TimestampTz since, LlmError *error);
+
+/* What an attempt used or, where that is not known, may have used. */
+typedef struct LedgerCharge
+{
+	Money cost;
+	int64 tokens;
+	bool  is_request; /* closes a request that was not refused by an error */
+} LedgerCharge;
+
+/* So the rollup counts it too: see llm_budget_use. */
+extern LedgerCharge ledger_charge(const LedgerOutcome *outcome, Money estimated_cost, int64 estimated_tokens);
+
+/* An attempt of this database that has been sent, and is not in its tables yet. */
+typedef struct LedgerPending
+{
+	pg_uuid_t	 request_id;
+	int32		 attempt;
+	bool		 used_byok;
+	TimestampTz	 started_at;
+	LedgerCharge charge; /* at its estimate while it is under way */
+	const char	*user_id;
+	const char	*power_level;
+	const char	*tier;
+} LedgerPending;
+
+/*
+ * All of them, palloc'd: whatever is committed in the tables of a snapshot that is
+ * taken later, or among these, or both.
+ */
+extern LedgerPending *ledger_pending(int *n);
+
+/* The requests that this database's process or writer still works on; palloc'd. */
+extern pg_uuid_t *ledger_requests(int *n);
+
 /* Note the attempt that is about to be sent.  May be called again for the next. */
 extern PGDLLEXPORT void ledger_attempt(const LedgerTicket *ticket, const LedgerAttempt *attempt);
+
+/*
+ * Queue the noted attempt as it is: a row with status unknown, which the record of
+ * its end will replace.  Ask ledger_committed about *intent before the attempt is
+ * sent.  False: no room yet, ask again when the latch is set, or after 100 ms.
+ */
+extern bool ledger_intend(const LedgerTicket *ticket, LedgerTicket *intent);
 
 /*
  * End the reservation with a record for the writer, or without one when no

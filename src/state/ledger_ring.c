@@ -217,6 +217,7 @@ block_take(LedgerBlockState state)
 
 	ledger_ring->free_head = header->next;
 	ledger_ring->free_blocks--;
+	ledger_ring->touched_blocks = Max(ledger_ring->touched_blocks, block + 1);
 	header->state = state;
 	header->next = LEDGER_NONE;
 	return block;
@@ -251,6 +252,8 @@ ledger_record_open(LedgerQueue *queue, LedgerKind kind, int32 text_size)
 	record->next_record = LEDGER_NONE;
 	record->epoch = queue->epoch;
 	record->attempt = 0;
+	record->is_intent = false;
+	record->supersedes = false;
 	record->text_size = text_size;
 	queue->blocks += needed;
 	queue->open++;

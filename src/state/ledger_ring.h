@@ -41,6 +41,7 @@ typedef enum LedgerText
 	LEDGER_TEXT_USER_ID,
 	LEDGER_TEXT_ROLE_NAME,
 	LEDGER_TEXT_POWER_LEVEL,
+	LEDGER_TEXT_TIER,
 	LEDGER_TEXT_TAGS /* empty: none */
 } LedgerText;
 
@@ -69,13 +70,16 @@ typedef struct LedgerRecord
 
 	/* Of a call; a note has nothing but its text. */
 	pg_uuid_t	  request_id;
-	int32		  attempt; /* 0: none was sent */
+	int32		  attempt; /* 0: none was sent, or it is just being noted */
 	int32		  provider_id;
 	int32		  model_id;
 	bool		  used_byok;
+	bool		  is_intent;   /* will be replaced by the record of how the attempt ended */
+	bool		  supersedes;  /* intents of its request, which may be in the table */
 	int64		  user_key_id; /* 0: the platform's */
 	UnitPrices	  prices;
 	Money		  estimated_cost;
+	int64		  estimated_tokens;
 	TimestampTz	  started_at;
 	LedgerOutcome outcome;
 	char		  provider[LEDGER_NAME_SIZE];
@@ -123,6 +127,7 @@ typedef struct LedgerQueue
 	int32			  writer_process;
 	bool			  writer_sleeps;	   /* has to be woken for a new record */
 	bool			  writer_should_leave; /* another database needs its place */
+	bool			  writer_catches_up;   /* with what a stop of the server had left */
 	TimestampTz		  last_activity;
 
 	/*
@@ -149,6 +154,7 @@ typedef struct LedgerRing
 	int32  total_blocks;
 	int32  free_blocks;
 	int32  free_head;
+	int32  touched_blocks; /* no later one has ever been taken */
 
 	/* Processes to wake when room or a writer may be had. */
 	int32 sleepers[LEDGER_MAX_SLEEPERS];

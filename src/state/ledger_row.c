@@ -21,6 +21,7 @@ typedef enum ColumnNumber
 	COLUMN_PROVIDER_ID,
 	COLUMN_MODEL_ID,
 	COLUMN_POWER_LEVEL,
+	COLUMN_SUBSCRIPTION_TIER,
 	COLUMN_INPUT_TOKENS,
 	COLUMN_CACHED_INPUT_TOKENS,
 	COLUMN_CACHE_WRITE_TOKENS,
@@ -32,6 +33,7 @@ typedef enum ColumnNumber
 	COLUMN_PRICE_OUTPUT,
 	COLUMN_TOTAL_COST,
 	COLUMN_ESTIMATED_COST,
+	COLUMN_ESTIMATED_TOKENS,
 	COLUMN_COST_SOURCE,
 	COLUMN_RESPONSE_TIME_MS,
 	COLUMN_USED_BYOK,
@@ -62,6 +64,7 @@ const LedgerColumn ledger_columns[LEDGER_COLUMN_COUNT] = {
 	[COLUMN_PROVIDER_ID] = { "provider_id", INT4OID },
 	[COLUMN_MODEL_ID] = { "model_id", INT4OID },
 	[COLUMN_POWER_LEVEL] = { "power_level", TEXTOID },
+	[COLUMN_SUBSCRIPTION_TIER] = { "subscription_tier", TEXTOID },
 	[COLUMN_INPUT_TOKENS] = { "input_tokens", INT8OID },
 	[COLUMN_CACHED_INPUT_TOKENS] = { "cached_input_tokens", INT8OID },
 	[COLUMN_CACHE_WRITE_TOKENS] = { "cache_write_tokens", INT8OID },
@@ -73,6 +76,7 @@ const LedgerColumn ledger_columns[LEDGER_COLUMN_COUNT] = {
 	[COLUMN_PRICE_OUTPUT] = { "price_output", NUMERICOID },
 	[COLUMN_TOTAL_COST] = { "total_cost", NUMERICOID },
 	[COLUMN_ESTIMATED_COST] = { "estimated_cost", NUMERICOID },
+	[COLUMN_ESTIMATED_TOKENS] = { "estimated_tokens", INT8OID },
 	[COLUMN_COST_SOURCE] = { "cost_source", TEXTOID },
 	[COLUMN_RESPONSE_TIME_MS] = { "response_time_ms", INT8OID },
 	[COLUMN_USED_BYOK] = { "used_byok", BOOLOID },
@@ -156,6 +160,7 @@ set_request(Row *row, int32 block, const LedgerRecord *record)
 	set(row, COLUMN_USER_ID, CStringGetTextDatum(texts[LEDGER_TEXT_USER_ID]));
 	set(row, COLUMN_ROLE_NAME, CStringGetTextDatum(texts[LEDGER_TEXT_ROLE_NAME]));
 	set(row, COLUMN_POWER_LEVEL, CStringGetTextDatum(texts[LEDGER_TEXT_POWER_LEVEL]));
+	set(row, COLUMN_SUBSCRIPTION_TIER, CStringGetTextDatum(texts[LEDGER_TEXT_TIER]));
 	set_text(row, COLUMN_TAGS, texts[LEDGER_TEXT_TAGS]);
 }
 
@@ -170,6 +175,7 @@ set_attempt(Row *row, const LedgerRecord *record)
 	set(row, COLUMN_MODEL_ID, Int32GetDatum(record->model_id));
 	set(row, COLUMN_USED_BYOK, BoolGetDatum(record->used_byok));
 	set_money(row, COLUMN_ESTIMATED_COST, record->estimated_cost);
+	set(row, COLUMN_ESTIMATED_TOKENS, Int64GetDatum(record->estimated_tokens));
 	set(row, COLUMN_CREATED_AT, TimestampTzGetDatum(record->started_at));
 }
 
@@ -217,6 +223,10 @@ ledger_row_values(int32 block, Datum values[LEDGER_COLUMN_COUNT],
 	set_request(&row, block, record);
 	set_attempt(&row, record);
 	set_outcome(&row, &record->outcome);
+
+	/* Neither an end nor a request, until it is replaced or found to be orphaned. */
+	if (record->is_intent)
+		nulls[COLUMN_IS_FINAL] = nulls[COLUMN_RESPONSE_TIME_MS] = true;
 }
 
 static void

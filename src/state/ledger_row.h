@@ -17,7 +17,7 @@ typedef struct LedgerColumn
 	Oid			type; /* JSONOID is passed as text */
 } LedgerColumn;
 
-#define LEDGER_COLUMN_COUNT 32
+#define LEDGER_COLUMN_COUNT 34
 
 extern const LedgerColumn ledger_columns[LEDGER_COLUMN_COUNT];
 

@@ -105,6 +105,9 @@ spill_records(Oid database, const int32 *numbers, int n, bool *logged)
 	initStringInfo(&json);
 	for (int i = 0; i < n; i++)
 	{
+		/* Nothing was sent before it was committed. */
+		if (ledger_record(numbers[i])->is_intent)
+			continue;
 		resetStringInfo(&json);
 		ledger_record_json(numbers[i], &json);
 		appendStringInfo(&lines, "\n%08X %s\n", line_crc(json.data, json.len), json.data);

@@ -84,6 +84,8 @@ read_rows(UserRecord *user)
 	user->tier = row_string(0, 1);
 	user->default_power_level = row_string(0, 2);
 	user->byok = byok_from_name(row_string(0, 3));
+	user->rate.requests = row_int64(0, 9);
+	user->rate.tokens = row_int64(0, 10);
 	user->keys = palloc(sizeof(UserKey) * SPI_processed);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -121,7 +123,8 @@ read_user(const char *user_id, MemoryContext context, UserRecord *user)
 		elog(ERROR, "SPI_connect failed");
 	owner_enter(&guard);
 	query = psprintf("SELECT u.subscription_tier, u.default_power_level::text, u.byok,"
-					 " k.id, k.provider_id::bigint, k.encrypted_api_key, k.base_url, k.version::bigint"
+					 " k.id, k.provider_id::bigint, k.encrypted_api_key, k.base_url, k.version::bigint,"
+					 " coalesce(u.requests_per_minute, -1)::bigint, coalesce(u.tokens_per_minute, -1)"
 					 " FROM (SELECT 1) AS one LEFT JOIN %s AS u ON u.user_id = $1"
 					 " LEFT JOIN (SELECT DISTINCT ON (k.provider_id) k.*"
 					 " FROM %s AS k JOIN %s AS p ON p.id = k.provider_id AND p.base_url = k.base_url"

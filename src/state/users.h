@@ -9,9 +9,10 @@
 
 typedef struct UserRecord
 {
-	char	*tier;				  /* NULL: no row */
-	char	*default_power_level; /* NULL: the row names none, or there is none */
-	ByokMode byok;				  /* BYOK_UNSET likewise */
+	char	 *tier;				   /* NULL: no row */
+	char	 *default_power_level; /* NULL: the row names none, or there is none */
+	ByokMode  byok;				   /* BYOK_UNSET likewise */
+	RateLimit rate;				   /* unlimited likewise */
 
 	/* Active and not refused, for each provider the oldest. */
 	UserKey *keys;

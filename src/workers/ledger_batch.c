@@ -7,7 +7,9 @@
  * transition table does), so there are no arrays to build and take apart;
  * records of a spill file come through jsonb_populate_recordset and are
  * otherwise treated alike.  Those may have been written before, and are then
- * passed over.  A record from the ring leaves it with the commit, so one that
+ * passed over.  Intents (llm_router.record_intent) are rows without is_final, which
+ * the rollup does not count; before a batch is inserted, those of its requests are
+ * deleted.  A record from the ring leaves it with the commit, so one that
  * the ledger has already is a mistake and goes to quarantine as such.  Notes are
  * few, and each is a call of llm_note_write.
  *
@@ -35,6 +37,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 #include "workers/ledger_partitions.h"
 #include "workers/usage_totals.h"
 
@@ -45,7 +48,7 @@
 #define KEY_USE_LOCK_TIMEOUT "100ms"
 
 /* A key of the rollup, in the order in which rows are locked: always the same. */
-#define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status"
+#define ROLLUP_KEY "bucket, user_id, provider, model, power_level, used_byok, status, subscription_tier"
 
 /* Counters of the rollup, and what one row adds to them. */
 static const char *const rollup_sums[][2] = {
@@ -60,7 +63,12 @@ static const char *const rollup_sums[][2] = {
 	{ "reasoning_tokens", "coalesce(reasoning_tokens, 0)" },
 	{ "total_cost", "coalesce(total_cost, 0)" },
 	{ "unknown_cost_requests", "(total_cost IS NULL)::integer" },
-	{ "latency_sum_ms", "CASE WHEN is_final THEN response_time_ms ELSE 0 END" },
+	/* As ledger_charge does. */
+	{ "unknown_cost_estimate", "CASE WHEN total_cost IS NULL THEN coalesce(estimated_cost, 0) ELSE 0 END" },
+	{ "unknown_tokens_estimate",
+	  "CASE WHEN input_tokens IS NULL AND total_cost IS DISTINCT FROM 0"
+	  " THEN coalesce(estimated_tokens, 0) ELSE 0 END" },
+	{ "latency_sum_ms", "CASE WHEN is_final THEN coalesce(response_time_ms, 0) ELSE 0 END" },
 };
 
 typedef BatchResult (*BatchWork)(const LedgerBatch *batch, const void *argument);
@@ -96,6 +104,9 @@ append_insert(StringInfo sql, const char *source, const char *on_conflict)
 					 values.data, source, on_conflict);
 }
 
+/* Rows that say how an attempt ended, of those just written. */
+#define ENDED_ROWS "written WHERE is_final IS NOT NULL"
+
 /*
  * A single row is added as it is: setting up an aggregation takes longer than
  * all the rest of the statement.
@@ -121,7 +132,8 @@ append_rollup(StringInfo sql, const char *rows, bool single)
 	appendStringInfo(sql,
 					 "INSERT INTO %s AS r (" ROLLUP_KEY "%s, latency_histogram)"
 					 " SELECT date_bin('15 minutes', created_at, 'epoch') AS bucket, user_id, provider,"
-					 " model, power_level, used_byok, status%s, coalesce(%s(%s), '{}') FROM %s%s"
+					 " model, power_level, used_byok, status, subscription_tier%s,"
+					 " coalesce(%s(%s), '{}') FROM %s%s"
 					 " ON CONFLICT (" ROLLUP_KEY ") DO UPDATE SET %s"
 					 " latency_histogram = %s(r.latency_histogram, excluded.latency_histogram)",
 					 extension_table("llm_usage_rollup"), names.data, sums.data,
@@ -142,7 +154,7 @@ prepare(const char *source, const char *on_conflict, bool single, int nargs, Oid
 	appendStringInfoString(&sql, "WITH written AS (");
 	append_insert(&sql, source, on_conflict);
 	appendStringInfoString(&sql, ") ");
-	append_rollup(&sql, "written", single);
+	append_rollup(&sql, ENDED_ROWS, single);
 	plan = SPI_prepare(sql.data, nargs, types);
 	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare the ledger's insert: %s",
@@ -173,6 +185,89 @@ make_way(const TimestampTz *times, int n)
 		first = Min(first, times[i]);
 	partitions_ensure(times, n);
 	totals_reopen(first);
+}
+
+/* ------------------------------------------------------------------------
+ * Intents
+ * ------------------------------------------------------------------------
+ */
+
+static void
+execute(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+}
+
+static Datum
+uuid_array(const pg_uuid_t *ids, int n)
+{
+	Datum *elements = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return PointerGetDatum(construct_array(elements, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/* Intents of no request in $1: their processes have gone. */
+#define ORPHANS "is_final IS NULL AND request_id <> ALL ($1)"
+
+/* Delete what this batch will say better. */
+static void
+delete_intents(const LedgerBatch *batch)
+{
+	Oid		   types[] = { UUIDARRAYOID };
+	pg_uuid_t *requests = palloc(sizeof(pg_uuid_t) * batch->n);
+	Datum	   values[1];
+	int		   n = 0;
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		const LedgerRecord *record = ledger_record(batch->blocks[i]);
+
+		if (record->supersedes)
+			requests[n++] = record->request_id;
+	}
+	if (n == 0)
+		return;
+	values[0] = uuid_array(requests, n);
+	execute(psprintf("DELETE FROM %s WHERE request_id = ANY ($1) AND is_final IS NULL",
+					 extension_table("llm_usage_logs")),
+			1, types, values);
+}
+
+/* The totals of their time, if there are any, are made anew. */
+static void
+reopen_for_orphans(Oid *types, Datum *values)
+{
+	bool  isnull;
+	Datum first;
+
+	execute(psprintf("SELECT min(created_at) FROM %s WHERE " ORPHANS, extension_table("llm_usage_logs")),
+			1, types, values);
+	first = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		totals_reopen(DatumGetTimestampTz(first));
+}
+
+static BatchResult
+close_orphans_work(const LedgerBatch *batch, const void *argument)
+{
+	Oid			   types[] = { UUIDARRAYOID };
+	Datum		   values[1];
+	StringInfoData sql;
+	int			   n;
+	pg_uuid_t	  *requests = ledger_requests(&n);
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql,
+					 "WITH written AS (UPDATE %s SET is_final = true WHERE " ORPHANS " RETURNING *) ",
+					 extension_table("llm_usage_logs"));
+	append_rollup(&sql, ENDED_ROWS, false);
+	values[0] = uuid_array(requests, n);
+	reopen_for_orphans(types, values);
+	execute(sql.data, 1, types, values);
+	return BATCH_COMMITTED;
 }
 
 /* ------------------------------------------------------------------------
@@ -229,6 +324,7 @@ write_ring(const LedgerBatch *batch)
 	make_way(times, batch->n);
 	if (batch_tupdesc == NULL)
 		make_tupdesc();
+	delete_intents(batch);
 	register_batch(batch);
 	if (*plan == NULL)
 		*plan = prepare(BATCH_RELATION, "", batch->n == 1, 0, NULL);
@@ -282,6 +378,10 @@ write_lines(const LedgerBatch *batch)
 	Datum json = CStringGetTextDatum(lines_array(batch));
 
 	make_way_for_lines(json);
+	execute(psprintf("DELETE FROM %s WHERE is_final IS NULL AND request_id IN"
+					 " (SELECT (r->>'request_id')::uuid FROM jsonb_array_elements($1::jsonb) AS r)",
+					 extension_table("llm_usage_logs")),
+			1, types, &json);
 	if (lines_plan == NULL)
 		lines_plan = prepare(psprintf("jsonb_populate_recordset(NULL::%s, $1::jsonb)",
 									  extension_table("llm_usage_logs")),
@@ -450,6 +550,12 @@ BatchResult
 batch_write(const LedgerBatch *batch, char **reason)
 {
 	return run(write_work, batch, NULL, reason);
+}
+
+BatchResult
+batch_close_orphans(char **reason)
+{
+	return run(close_orphans_work, NULL, NULL, reason);
 }
 
 static BatchResult

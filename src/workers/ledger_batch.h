@@ -31,6 +31,12 @@ typedef enum BatchResult
  */
 extern BatchResult batch_write(const LedgerBatch *batch, char **reason);
 
+/*
+ * End the intents of attempts whose processes are gone: they stay with status
+ * unknown, and the rollup counts them.
+ */
+extern BatchResult batch_close_orphans(char **reason);
+
 /* Put a batch's one record into llm_usage_quarantine instead. */
 extern BatchResult batch_quarantine(const LedgerBatch *batch, const char *why, char **reason);
 

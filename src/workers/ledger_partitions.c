@@ -146,6 +146,7 @@ make_partition(TimestampTz time, TimestampTz from, TimestampTz to)
 	execute(psprintf("ALTER TABLE %s ADD PRIMARY KEY (created_at, request_id, attempt, user_id)", child));
 	execute(psprintf("CREATE INDEX ON %s (user_id, created_at)", child));
 	execute(psprintf("CREATE INDEX ON %s (request_id)", child));
+	execute(psprintf("CREATE INDEX ON %s (request_id) WHERE is_final IS NULL", child));
 	execute(psprintf("REVOKE ALL ON %s FROM PUBLIC", child));
 	execute(psprintf("ALTER TABLE %s ENABLE ROW LEVEL SECURITY", child));
 	execute(psprintf("ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)", parent, child,

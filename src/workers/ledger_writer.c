@@ -62,6 +62,7 @@ typedef struct Spill
 } Spill;
 
 static Spill		 spill;
+static bool			 orphans_closed;
 static MemoryContext batch_context; /* reset each turn */
 
 static void
@@ -322,6 +323,16 @@ write_notes(void)
 	return result;
 }
 
+/* Until then, nobody can tell from the tables how much was used. */
+static void
+note_catching_up(void)
+{
+	LWLockAcquire(ledger_lock, LW_EXCLUSIVE);
+	ledger_writer_queue()->writer_catches_up = spill.pending || !orphans_closed;
+	ledger_sleepers_wake();
+	LWLockRelease(ledger_lock);
+}
+
 static void
 load_spill(Oid database)
 {
@@ -336,6 +347,7 @@ load_spill(Oid database)
 
 		spill.lines[kind] = lappend(spill.lines[kind], line);
 	}
+	note_catching_up();
 }
 
 static void
@@ -346,6 +358,27 @@ finish_spill(Oid database)
 			return;
 	ledger_spill_remove(database);
 	spill.pending = false;
+	note_catching_up();
+}
+
+/*
+ * Attempts that a crash has cut off.  After the spill file, which may know how they
+ * ended.
+ */
+static TurnResult
+close_orphans(void)
+{
+	char *reason;
+
+	if (spill.pending || orphans_closed)
+		return TURN_NOTHING;
+	if (batch_close_orphans(&reason) == BATCH_RETRY)
+		return TURN_RETRY;
+	if (reason != NULL)
+		ereport(LOG, (errmsg("llm_router: could not mark interrupted attempts: %s", reason)));
+	orphans_closed = true;
+	note_catching_up();
+	return TURN_NOTHING;
 }
 
 /*
@@ -419,6 +452,8 @@ run_turn(void)
 		others = TURN_RETRY;
 	if (spill.pending)
 		finish_spill(MyDatabaseId);
+	if (close_orphans() == TURN_RETRY)
+		others = TURN_RETRY;
 	if (calls == TURN_WROTE)
 		(void) maintain(&maintain_partitions);
 	if (calls == TURN_WROTE || totals_are_behind)

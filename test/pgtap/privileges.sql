@@ -112,6 +112,8 @@ INSERT INTO expected VALUES
 	('llm_audit_shown', NULL, NULL),
 	('llm_audit_user_id', NULL, NULL),
 	('llm_audit_write', NULL, NULL),
+	('llm_budget_counters', NULL, 'EXECUTE'),
+	('llm_budget_status', NULL, 'SELECT'),
 	('llm_budgets', NULL, 'DELETE INSERT SELECT UPDATE'),
 	('llm_budgets_id_seq', NULL, NULL),
 	('llm_chat', 'EXECUTE', NULL),

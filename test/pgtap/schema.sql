@@ -55,7 +55,7 @@ SELECT is((SELECT pg_get_partkeydef('llm_usage_logs'::regclass)), 'RANGE (create
 SELECT set_eq($$
 	SELECT tgrelid::regclass::text, (tgtype & 1)::boolean, tgenabled::text FROM pg_trigger WHERE tgfoid = 'llm_config_changed'::regproc
 $$, $$
-	SELECT t, r, 'A' FROM unnest('{llm_providers,llm_models,llm_routing_rules,llm_tiers,llm_provider_keys,llm_users,user_api_keys}'::text[]) t, unnest('{t,f}'::boolean[]) r
+	SELECT t, r, 'A' FROM unnest('{llm_providers,llm_models,llm_routing_rules,llm_tiers,llm_budgets,llm_provider_keys,llm_users,user_api_keys}'::text[]) t, unnest('{t,f}'::boolean[]) r
 $$, 'rows and TRUNCATE of every routing table and of users are watched, also in replica mode');
 SELECT is_empty($$
 	SELECT a.attname FROM pg_trigger t, unnest(t.tgattr) AS n JOIN pg_attribute a ON a.attnum = n AND a.attrelid = 'llm_providers'::regclass

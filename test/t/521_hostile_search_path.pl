@@ -118,6 +118,7 @@ my @statements = (
 	q(SELECT router.llm_doctor(), router.llm_server_checks(NULL), router.llm_ledger_status(), router.llm_circuit_status(), router.llm_database_health(1)),
 	q(SELECT router.llm_provider_check('sim')),
 	q(TABLE router.llm_status), q(TABLE router.llm_circuits), q(TABLE router.llm_power_levels),
+	q(SELECT router.llm_budget_counters(); TABLE router.llm_budget_status),
 	q(SELECT router.llm_seed_tiers(), router.llm_seed_providers(), router.llm_seed_models(), router.llm_seed_rules()),
 	q(CREATE ROLE someone), q(SELECT router.llm_grant('someone', 'application')), q(SELECT router.llm_grant('someone', 'administrator')),
 	(map { "SET ROLE someone; SELECT router.llm_usage_$_()" } qw(summary by_provider over_time recent)),

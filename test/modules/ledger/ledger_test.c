@@ -44,6 +44,7 @@ reserve(const pg_uuid_t *id, const char *user_id, const char *tags)
 		.user_id = user_id,
 		.role_name = "tester",
 		.power_level = "eco",
+		.tier = "free",
 		.tags = tags,
 	};
 	TimestampTz	 since = GetCurrentTimestamp();

@@ -86,7 +86,7 @@ make_catalog(int nproviders, int nmodels, int nrules)
 
 	catalog->ntiers = 1;
 	catalog->tiers = palloc0(sizeof(CatalogTier));
-	catalog->tiers[0] = (CatalogTier){ "all", { true, true, true } };
+	catalog->tiers[0] = (CatalogTier){ .name = "all", .power_levels = { true, true, true }, .rate = RATE_UNLIMITED };
 	catalog->rules = palloc0(sizeof(struct CatalogRuleList) * POWER_LEVEL_COUNT);
 	for (int level = 0; level < POWER_LEVEL_COUNT; level++)
 	{
