@@ -411,15 +411,31 @@ take_handle(void)
 	return curl_easy_init();
 }
 
+/*
+ * From libcurl 8.7.0 on a handle keeps the request that it sent, key and all, until
+ * the next one.
+ */
+static bool
+handles_keep_requests(void)
+{
+	static int keep = -1;
+
+	if (keep < 0)
+		keep = curl_version_info(CURLVERSION_NOW)->version_num >= 0x080700;
+	return keep;
+}
+
 static void
 put_handle_back(CURL *easy)
 {
+	if (idle_count == MAX_IDLE_HANDLES || handles_keep_requests())
+	{
+		curl_easy_cleanup(easy);
+		return;
+	}
 	/* Forgets every pointer into the transfer; keeps its buffers. */
 	curl_easy_reset(easy);
-	if (idle_count < MAX_IDLE_HANDLES)
-		idle_handles[idle_count++] = easy;
-	else
-		curl_easy_cleanup(easy);
+	idle_handles[idle_count++] = easy;
 }
 
 /* Whether libcurl has sent any of the request (not of a proxy's CONNECT). */

@@ -57,7 +57,7 @@ RETURNS void LANGUAGE sql AS $$
 		input_tokens, cached_input_tokens, output_tokens, total_cost, latency_sum_ms, latency_histogram)
 	SELECT date_bin('15 minutes', $1, 'epoch'), $2, $3, $4, $5, byok, $6, n, n, $14, CASE WHEN $6 = 'ok' THEN 0 ELSE n END,
 		input * n, cached * n, output * n, cost * n, ms * n, llm_latency_histogram(array_fill(ms, ARRAY[n]))
-	ON CONFLICT (bucket, user_id, provider, model, power_level, used_byok, status) DO UPDATE SET requests = r.requests + excluded.requests;
+	ON CONFLICT (bucket, user_id, provider, model, power_level, used_byok, status, subscription_tier) DO UPDATE SET requests = r.requests + excluded.requests;
 	INSERT INTO llm_usage_totals AS r (whole_day, bucket, provider, model, power_level, used_byok, status, requests, attempts, fallbacks, errors,
 		input_tokens, cached_input_tokens, output_tokens, total_cost, latency_sum_ms, latency_histogram)
 	SELECT d, date_bin(CASE WHEN d THEN '1 day' ELSE '15 minutes' END::interval, $1, 'epoch'), $3, $4, $5, byok, $6, n, n, $14, CASE WHEN $6 = 'ok' THEN 0 ELSE n END,
