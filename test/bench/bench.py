@@ -248,19 +248,56 @@ def routing():
     print_table("Circuits alone, ten candidates", ("all is well, us/call", "something is ill"), [(f"{well:.3f}", f"{ill:.2f}")])
 
 
+def compare(title, clients, rounds, measures):
+    """Measures in turns, each a function; the median of the rounds' ratios of the second to the first."""
+    measured = {kind: [] for kind in measures}
+    for _ in range(rounds):
+        for kind, measure in measures.items():
+            measured[kind].append(measure(clients))
+    figures = {kind: median_of(of_kind) for kind, of_kind in measured.items()}
+    print_table(f"{title}, {clients} client(s)", ("", "calls/s", "p99 ms", "CPU us/call"),
+                [(kind, f"{m['rate']:.0f}", f"{m['p99']:.3f}", f"{m['cpu']:.0f}") for kind, m in figures.items()])
+    first, second = measures
+    ratio = statistics.median(two["rate"] / one["rate"] for one, two in zip(*measured.values()))
+    print(f"  {second} / {first} throughput: {ratio:.3f}")
+
+
 def compare_keys(title, rounds, seconds):
-    """llm_chat with a user's own key against the same call with the platform's, in turns."""
-    users = {"platform's key": "bench-platform", "user's key": "bench1"}
+    """llm_chat with a user's own key against the same call with the platform's."""
     for clients in (1, 8):
-        measured = {kind: [] for kind in users}
-        for _ in range(rounds):
-            for kind, user in users.items():
-                measured[kind].append(pgbench(CHAT, clients, seconds, user))
-        figures = {kind: median_of(of_kind) for kind, of_kind in measured.items()}
-        print_table(f"{title}, {clients} client(s)", ("", "calls/s", "p99 ms", "CPU us/call"),
-                    [(kind, f"{m['rate']:.0f}", f"{m['p99']:.3f}", f"{m['cpu']:.0f}") for kind, m in figures.items()])
-        ratio = statistics.median(own["rate"] / platform["rate"] for platform, own in zip(*measured.values()))
-        print(f"  user's key / platform's key throughput: {ratio:.3f}")
+        compare(title, clients, rounds, {
+            "platform's key": lambda n: pgbench(CHAT, n, seconds, "bench-platform"),
+            "user's key": lambda n: pgbench(CHAT, n, seconds, "bench1")})
+
+
+def guard(failures, interval, rate, budgets):
+    """Sets circuits, health checks, rates and budgets."""
+    sql(f"ALTER SYSTEM SET llm_router.circuit_failures = {failures}")
+    sql(f"ALTER SYSTEM SET llm_router.health_check_interval = '{interval}'")
+    sql(f"SELECT pg_reload_conf(); UPDATE llm_providers SET (requests_per_minute, tokens_per_minute) = ({rate}, {rate}) WHERE name = 'mock';"
+        f" UPDATE llm_tiers SET (requests_per_minute, tokens_per_minute) = ({rate}, {rate}) WHERE subscription_tier = 'enterprise';"
+        f" DELETE FROM llm_budgets; {budgets}")
+
+
+def guards(rounds, seconds):
+    """llm_chat with all that watches over it against the same call with none of it, and the checks by themselves."""
+    budgets = ("INSERT INTO llm_budgets (scope, scope_value, period, limit_usd) VALUES ('total', NULL, 'month', 1e9),"
+               " ('tier', 'enterprise', 'month', 1e9), ('each_user', NULL, 'day', 1e9), ('power_level', 'eco', 'week', 1e9)")
+
+    def off(clients):
+        guard(0, "0", "NULL", "")
+        return pgbench(CHAT, clients, seconds)
+
+    def on(clients):
+        guard(5, "5min", 2_000_000_000, budgets)
+        return pgbench(CHAT, clients, seconds)
+
+    for clients in (1, 32):
+        compare("Circuits, health checks, two rates and four budgets", clients, rounds, {"off": off, "on": on})
+    guard(5, "5min", "NULL", "")
+    sql(f"CREATE FUNCTION test_limits_microseconds(int) RETURNS float8 LANGUAGE c AS '{MODULES}/limits/llm_router_limits_test'")
+    cost = float(sql("SELECT min(test_limits_microseconds(20000)) FROM generate_series(1, 5)"))
+    print_table("Two rates and four budgets alone, checked and settled", ("us/call",), [(f"{cost:.2f}",)])
 
 
 def user_keys(rounds, seconds, users):
@@ -412,6 +449,7 @@ def main():
     api_formats(3 if quick else 15)
     memory(calls)
     user_keys(rounds, seconds, 2000 if quick else 100_000)
+    guards(rounds, seconds)
     mock.stop()
     delayed(options.programs, (32,) if quick else (1, 32, 100), seconds)
     streams(options.programs, 20_000, 2000 if quick else 20_000, 3 if quick else 9)

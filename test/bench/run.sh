@@ -17,7 +17,7 @@ for program in mock floor_client stream_client; do
         "$PROJECT/test/bench/$program.c" -L"$("$pg_config" --libdir)" -lcurl -lpq
 done
 
-for module in routing formats keys circuits; do make -s -C "$PROJECT/test/modules/$module" PG_CONFIG="$pg_config"; done
+for module in routing formats keys circuits limits; do make -s -C "$PROJECT/test/modules/$module" PG_CONFIG="$pg_config"; done
 
 config=$build/postgresql.conf
 cat >"$config" <<'CONF'

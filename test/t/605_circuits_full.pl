@@ -18,22 +18,15 @@ my $module = "$directory/llm_router_circuits_test";
 sql(<<"SQL");
 CREATE FUNCTION test_circuits_note(int, text) RETURNS void LANGUAGE c AS '$module';
 CREATE FUNCTION test_circuits_state(int) RETURNS text LANGUAGE c AS '$module';
-CREATE FUNCTION test_circuits_microseconds(int, int) RETURNS float8 LANGUAGE c AS '$module';
 SQL
 my $used = "SELECT circuits_used FROM llm_status WHERE database = 'postgres'";
 
-# What a call pays that is answered, with ten candidates. The bounds are for a busy machine; the figures are printed.
-sub cost { return sql('SELECT min(test_circuits_microseconds(10, 20000)) FROM generate_series(1, 5)') }
-my $well = cost();
+sql("SELECT test_circuits_note(i, 'ok') FROM generate_series(1, 600) AS i");
 is(sql($used), 0, 'answers leave no trace');
 
 # 600 models fail once, then others ask for a pause, until the table is full.
 sql("SELECT test_circuits_note(i, 'unavailable') FROM generate_series(1, 600) AS i");
 is(sql($used), 601, 'a model that failed takes an entry, and its provider one');
-my $ill = cost();
-note(sprintf('circuits add %.3f us to a call while all is well, %.2f us while something is ill', $well, $ill));
-cmp_ok($well, '<', 1, 'circuits cost next to nothing while all is well');
-cmp_ok($ill, '<', 20, '... and little otherwise');
 is(sql('SELECT test_circuits_state(1)'), 'open, 600 failures', 'several models that fail open their provider');
 sql("SELECT test_circuits_note(1, 'ok')");
 is(sql('SELECT test_circuits_state(1)'), 'closed, 0 failures', 'an answer closes it');

@@ -2,8 +2,6 @@
 use strict;
 use warnings;
 
-use Cwd qw(getcwd);
-use File::Copy qw(copy);
 use LlmRouterTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -126,16 +124,6 @@ subtest 'exact for all sessions' => sub {
 	waitpid($load, 0);
 	is($?, 0, '200 calls of 50 sessions');
 	is(scalar($provider->requests) - $before, 37, '37 of them were sent');
-};
-
-subtest 'the time that all checks take' => sub {
-	my $directory = PostgreSQL::Test::Utils::tempdir();
-	copy("test/modules/limits/$_", $directory) or die "$_: $!" foreach 'Makefile', 'limits_test.c';
-	system_or_bail('make', '-s', '-C', $directory, 'PG_CONFIG=' . ($ENV{PG_CONFIG} // 'pg_config'), 'LLM_ROUTER_SRC=' . getcwd() . '/src');
-	sql("CREATE FUNCTION test_limits_microseconds(int) RETURNS float8 LANGUAGE c AS '$directory/llm_router_limits_test'");
-	my $time = sql('SELECT min(test_limits_microseconds(20000)) FROM generate_series(1, 10)');
-	diag("four budgets, a user's rate and a provider's: $time us a call");
-	cmp_ok($time, '<', 3, 'four budgets and two rates, entered and settled, take less than 3 us');
 };
 
 subtest 'memory' => sub {
