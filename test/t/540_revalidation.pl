@@ -311,7 +311,7 @@ subtest 'DROP EXTENSION, and idle at nothing' => sub {
 	my $requests = scalar $provider->requests;
 	wait_for("SELECT checked_at < now() - interval '2 s' FROM user_api_keys");
 	is(sql($workers), 0, 'no worker stays');
-	is(sql("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'llm_router launcher'"), $pg_version >= 17 ? 'Extension|LlmRouterLauncher' : 'Extension|Extension', 'the launcher sleeps');
+	is(sql("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'llm_router launcher'"), $node->pg_version >= 17 ? 'Extension|LlmRouterLauncher' : 'Extension|Extension', 'the launcher sleeps');
 	is(scalar($provider->requests), $requests, 'and nobody is asked');
 	unlike(slurp_file($node->logfile, $log_start), qr/^(?!.*statement: ).*(?:ERROR|FATAL|WARNING): /m, 'and no error is in the log');
 };
