@@ -109,7 +109,7 @@ take_platform_key(KeyArguments *arguments)
 	const CatalogProvider *provider = arguments->provider;
 	LlmError			   error = { 0 };
 
-	if (provider->format == NULL || provider->endpoint.check_path == NULL)
+	if (!key_check_possible(provider))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("provider \"%s\" has no request that checks it", provider->name),

@@ -191,7 +191,7 @@ call_create(const ChatRequest *request, const char *power_level, const char *mod
 	int					 timeout_ms;
 
 	make_request_id(&call->id);
-	call->started_ms = now_ms();
+	call->started_ms = monotonic_ms();
 	timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : setting_request_timeout;
 	call->deadline_ms = call->started_ms + timeout_ms;
 	call->wait_until_ms = call->started_ms + Min(timeout_ms, setting_concurrency_timeout);
@@ -236,7 +236,7 @@ call_await_commit(Call *call)
 		call->state = CALL_DONE;
 		return;
 	}
-	call->wait_until_ms = now_ms() + setting_ledger_wait_timeout;
+	call->wait_until_ms = monotonic_ms() + setting_ledger_wait_timeout;
 	call->state = CALL_COMMIT;
 }
 
@@ -355,7 +355,7 @@ decide_next(Call *call)
 		.max_attempts = call->max_attempts,
 		.entry = call->entry,
 		.tries_of_entry = call->tries_of_entry,
-		.remaining_ms = call->deadline_ms - now_ms(),
+		.remaining_ms = call->deadline_ms - monotonic_ms(),
 		.random = pg_prng_double(&pg_global_prng_state),
 		.delivered = call->handed_out,
 	};
@@ -409,7 +409,7 @@ attempt_finish(Call *call)
 			call->entry = next.next_entry;
 			call->tries_of_entry = 0;
 		}
-		call->wait_until_ms = now_ms() + next.wait_ms;
+		call->wait_until_ms = monotonic_ms() + next.wait_ms;
 		call->state = CALL_BACKOFF;
 	}
 	call->attempt_open = false;
@@ -482,7 +482,7 @@ step_admission(Call *call)
 	call->waits_for_place = !call->admitted;
 	if (call->admitted)
 		call_reserve(call);
-	else if (now_ms() >= call->wait_until_ms)
+	else if (monotonic_ms() >= call->wait_until_ms)
 	{
 		(void) admission_refused(&call->error);
 		call->state = CALL_DONE;
@@ -572,7 +572,7 @@ step_transfer(Call *call)
 static void
 step_backoff(Call *call)
 {
-	if (now_ms() >= call->wait_until_ms)
+	if (monotonic_ms() >= call->wait_until_ms)
 		call_reserve(call);
 }
 
@@ -581,7 +581,7 @@ step_commit(Call *call)
 {
 	if (!ledger_committed(&call->ticket))
 	{
-		if (now_ms() < call->wait_until_ms)
+		if (monotonic_ms() < call->wait_until_ms)
 			return;
 		ereport(WARNING,
 				(errmsg("the ledger row of this call is not committed yet"),
@@ -647,7 +647,7 @@ call_sleep_ms(const Call *call)
 		case CALL_ADMISSION:
 		case CALL_BACKOFF:
 		case CALL_COMMIT:
-			return Min(call->wait_until_ms - now_ms(), 1000);
+			return Min(call->wait_until_ms - monotonic_ms(), 1000);
 		case CALL_TRANSFER:
 			return Min(attempt_sleep_ms(call), 1000);
 		case CALL_DONE:
@@ -682,7 +682,7 @@ call_run(Call **calls, int ncalls)
 static void
 call_set_aside(Call *call)
 {
-	call->aside_ms = now_ms();
+	call->aside_ms = monotonic_ms();
 	if (call->transfer)
 		http_set_aside(call->transfer);
 }

@@ -38,7 +38,7 @@
 static HttpLimits
 attempt_limits(const Call *call)
 {
-	int remaining = (int) Max(call->deadline_ms - now_ms(), 1);
+	int remaining = (int) Max(call->deadline_ms - monotonic_ms(), 1);
 
 	return (HttpLimits){
 		.connect_timeout_ms = Min(setting_connect_timeout, remaining),
@@ -198,7 +198,7 @@ attempt_begin(Call *call)
 	const PlanEntry *entry = current_entry(call);
 
 	attempt_clear(call);
-	call->attempt_started_ms = now_ms();
+	call->attempt_started_ms = monotonic_ms();
 	call->tries_of_entry++;
 	attempts_begin(&call->attempts, call->context, entry->model->provider->name,
 				   entry->model->name, entry->used_byok);
@@ -267,7 +267,7 @@ follow_up_after(Call *call, WireRequest *request, int64 wait_ms)
 	drop_transfer(call);
 	call->streaming = call->stream_over = false;
 	call->follow_up = request;
-	call->follow_up_ms = now_ms() + wait_ms;
+	call->follow_up_ms = monotonic_ms() + wait_ms;
 }
 
 /* The answer is not ready: note what to send next, and what if nobody wants it any more. */
@@ -321,7 +321,7 @@ send_follow_up(Call *call)
 		attempt_refused(call, OUTCOME_TIMEOUT, "the answer was not ready before the deadline of the call");
 		return true;
 	}
-	if (now_ms() < call->follow_up_ms)
+	if (monotonic_ms() < call->follow_up_ms)
 		return false;
 	if (!authorized_copy(call, call->follow_up, &wire))
 		return true;
@@ -437,7 +437,7 @@ read_events(Call *call)
 	if (length == 0 && !at_end)
 		return false;
 	if (length > 0)
-		call->progress_ms = now_ms();
+		call->progress_ms = monotonic_ms();
 	provider_reply_init(&call->reply);
 	over = exchange_read_stream(call->exchange, response, bytes, length, at_end,
 								(size_t) setting_max_response_size * 1024, &call->reply);
@@ -500,7 +500,7 @@ advance_stream(Call *call)
 	if (!call->stream_over && read_events(call))
 	{
 		call->stream_over = true;
-		call->progress_ms = now_ms();
+		call->progress_ms = monotonic_ms();
 	}
 	if (http_done(call->transfer))
 	{
@@ -508,7 +508,7 @@ advance_stream(Call *call)
 			read_failure(call);
 		return true;
 	}
-	if (now_ms() < silence_limit(call, &limit_ms))
+	if (monotonic_ms() < silence_limit(call, &limit_ms))
 		return false;
 	if (!call->stream_over)
 		end_silent_stream(call, limit_ms);
@@ -527,7 +527,7 @@ look_at_head(Call *call)
 	if (exchange_is_stream(http_response(call->transfer)))
 	{
 		call->streaming = true;
-		call->progress_ms = now_ms();
+		call->progress_ms = monotonic_ms();
 	}
 	else
 		http_collect(call->transfer);
@@ -579,8 +579,8 @@ attempt_sleep_ms(const Call *call)
 	int limit_ms;
 
 	if (call->transfer == NULL)
-		return Min(call->follow_up_ms, call->deadline_ms) - now_ms();
-	return call->streaming ? silence_limit(call, &limit_ms) - now_ms() : 1000;
+		return Min(call->follow_up_ms, call->deadline_ms) - monotonic_ms();
+	return call->streaming ? silence_limit(call, &limit_ms) - monotonic_ms() : 1000;
 }
 
 void

@@ -8,6 +8,7 @@
 #ifndef LLM_ROUTER_CALL_ATTEMPT_H
 #define LLM_ROUTER_CALL_ATTEMPT_H
 
+#include "base/clock.h"
 #include "base/compat.h"
 
 #include "engine/attempts.h"
@@ -15,7 +16,6 @@
 #include "engine/call_limits.h"
 #include "lib/ilist.h"
 #include "net/http.h"
-#include "portability/instr_time.h"
 #include "state/ledger.h"
 #include "utils/resowner.h"
 
@@ -52,7 +52,7 @@ struct Call
 	RoutePlan		   plan;
 	CallLimits		   limits;
 
-	int64		started_ms; /* of now_ms() */
+	int64		started_ms; /* of monotonic_ms() */
 	int64		deadline_ms;
 	int64		wait_until_ms; /* end of ADMISSION, BACKOFF or COMMIT */
 	TimestampTz reserve_since; /* of LIMITS or RESERVE */
@@ -101,26 +101,16 @@ struct Call
 	LlmError error;
 };
 
-/* Milliseconds of a clock that only goes forward. */
-static inline int64
-now_ms(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
-}
-
 static inline int64
 elapsed_ms(int64 since)
 {
-	return Max(now_ms() - since, 0);
+	return Max(monotonic_ms() - since, 0);
 }
 
 static inline bool
 past_deadline(const Call *call)
 {
-	return now_ms() >= call->deadline_ms;
+	return monotonic_ms() >= call->deadline_ms;
 }
 
 static inline const PlanEntry *

@@ -6,11 +6,8 @@
 #include "engine/call_circuits.h"
 
 #include "engine/call_limits.h"
+#include "routing/retry.h"
 #include "state/circuits.h"
-
-/* A pause that a provider asked for is waited for, if it is not longer; as in routing/retry.c. */
-#define LONGEST_PAUSE_MS	   60000
-#define LONGEST_WITH_OTHERS_MS 8000
 
 /* Look again at the candidates that are left. */
 static void
@@ -90,8 +87,8 @@ admit_anyway(Call *call)
 {
 	const CandidateHealth *health = &current_entry(call)->health;
 	int					   other = find_unpaused(call);
-	int64				   now = now_ms();
-	int64				   longest = other < 0 ? LONGEST_PAUSE_MS : LONGEST_WITH_OTHERS_MS;
+	int64				   now = monotonic_ms();
+	int64				   longest = other < 0 ? RETRY_LONGEST_PAUSE_MS : RETRY_LONGEST_BACKOFF_MS;
 
 	if (!is_paused(current_entry(call)))
 		return true;

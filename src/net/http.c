@@ -25,6 +25,7 @@
  */
 #include "net/http.h"
 
+#include "base/clock.h"
 #include "base/settings.h"
 #include "lib/ilist.h"
 #include "net/loop.h"
@@ -534,7 +535,7 @@ allocate(const WireRequest *wire, const HttpLimits *limits)
 	transfer->limits = *limits;
 	transfer->repeatable = strcmp(wire->method, "GET") == 0;
 	transfer->streams = wire->streams;
-	transfer->started_ms = loop_now_ms();
+	transfer->started_ms = monotonic_ms();
 	transfer->on_reset.func = on_context_reset;
 	transfer->on_reset.arg = transfer;
 	MemoryContextRegisterResetCallback(context, &transfer->on_reset);
@@ -840,7 +841,7 @@ next_deadline(void)
 static void
 end_overdue(void)
 {
-	int64			   now_ms = loop_now_ms();
+	int64			   now_ms = monotonic_ms();
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify (iter, &running_transfers)
@@ -896,7 +897,7 @@ resume_paused(void)
 void
 http_wait(int timeout_ms)
 {
-	int64	  until_ms = loop_now_ms() + timeout_ms;
+	int64	  until_ms = monotonic_ms() + timeout_ms;
 	CURLMcode code;
 
 	stream_news = false;
@@ -992,14 +993,14 @@ http_collect(HttpTransfer *transfer)
 void
 http_set_aside(HttpTransfer *transfer)
 {
-	transfer->aside_ms = loop_now_ms();
+	transfer->aside_ms = monotonic_ms();
 }
 
 void
 http_take_up(HttpTransfer *transfer)
 {
 	if (transfer->aside_ms > 0)
-		transfer->started_ms += loop_now_ms() - transfer->aside_ms;
+		transfer->started_ms += monotonic_ms() - transfer->aside_ms;
 	transfer->aside_ms = 0;
 }
 

@@ -22,11 +22,11 @@
  */
 #include "net/loop.h"
 
+#include "base/clock.h"
 #include "base/compat.h"
 #include "libpq/libpq.h"
 #include "miscadmin.h"
 #include "net/curl_memory.h"
-#include "portability/instr_time.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
@@ -69,15 +69,6 @@ static int	  socket_states_size;
 static bool		signals_blocked;
 static sigset_t signals_before;
 
-int64
-loop_now_ms(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
-
 /* ------------------------------------------------------------------------
  * Callbacks of libcurl: they do not throw
  * ------------------------------------------------------------------------
@@ -87,7 +78,7 @@ loop_now_ms(void)
 static int
 on_timer(CURLM *handle, long timeout_ms, void *userdata)
 {
-	timer_ms = timeout_ms < 0 ? NO_TIMER : loop_now_ms() + timeout_ms;
+	timer_ms = timeout_ms < 0 ? NO_TIMER : monotonic_ms() + timeout_ms;
 	return 0;
 }
 
@@ -364,7 +355,7 @@ loop_perform(CURL *easy)
 CURLMcode
 loop_drive(void)
 {
-	if (timer_ms == NO_TIMER || timer_ms > loop_now_ms())
+	if (timer_ms == NO_TIMER || timer_ms > monotonic_ms())
 		return CURLM_OK;
 	timer_ms = NO_TIMER;
 	return let_curl_work(CURL_SOCKET_TIMEOUT, 0);
@@ -416,7 +407,7 @@ loop_wait(int64 until_ms)
 {
 	WaitEvent events[3];
 	CURLMcode code = CURLM_OK;
-	int64	  now_ms = loop_now_ms();
+	int64	  now_ms = monotonic_ms();
 	int64	  sleep_ms = Min(Min(until_ms, timer_ms) - now_ms, CLIENT_CHECK_MS);
 	int		  nevents;
 
@@ -425,7 +416,7 @@ loop_wait(int64 until_ms)
 	CHECK_FOR_INTERRUPTS();
 
 	nevents = WaitEventSetWait(wait_set, (long) Max(sleep_ms, 0), events, lengthof(events), wait_event);
-	waited_until_ms = loop_now_ms();
+	waited_until_ms = monotonic_ms();
 	for (int i = 0; i < nevents; i++)
 	{
 		if (events[i].events & WL_LATCH_SET)

@@ -19,9 +19,6 @@ typedef struct LoopTransfer
 	bool paused; /* CURLOPT_WRITEFUNCTION returned CURL_WRITEFUNC_PAUSE */
 } LoopTransfer;
 
-/* Milliseconds of a clock that cannot jump. */
-extern int64 loop_now_ms(void);
-
 /*
  * Give an easy handle to the multi handle; it starts at the next loop_drive.
  * Makes what the loop needs at first, and raises an ERROR when memory or file
@@ -49,7 +46,7 @@ extern CURLMcode loop_drive(void);
 
 /*
  * Sleep until a socket is ready, the latch is set, or the time until_ms (of
- * loop_now_ms) has come; then let libcurl work.  Takes interrupts, also before
+ * monotonic_ms) has come; then let libcurl work.  Takes interrupts, also before
  * it sleeps; at most a second passes before a lost client is noticed.
  */
 extern CURLMcode loop_wait(int64 until_ms);

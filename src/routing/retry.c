@@ -49,9 +49,7 @@ static const RetryRule rules[OUTCOME_COUNT] = {
  * A provider that asks for more than that while other candidates are left is
  * not waited for; asking for more than a minute it never is.
  */
-#define BACKOFF_FIRST_MS	   500
-#define BACKOFF_LONGEST_MS	   8000
-#define RETRY_AFTER_LONGEST_MS 60000
+#define BACKOFF_FIRST_MS 500
 
 /*
  * Backoff with "equal jitter": half of the delay is fixed, so that an
@@ -63,9 +61,9 @@ backoff_ms(int tries, double random)
 {
 	int64 delay = BACKOFF_FIRST_MS;
 
-	for (int i = 1; i < tries && delay < BACKOFF_LONGEST_MS; i++)
+	for (int i = 1; i < tries && delay < RETRY_LONGEST_BACKOFF_MS; i++)
 		delay *= 2;
-	delay = Min(delay, BACKOFF_LONGEST_MS);
+	delay = Min(delay, RETRY_LONGEST_BACKOFF_MS);
 	return delay / 2 + (int64) ((double) delay / 2 * random);
 }
 
@@ -143,7 +141,7 @@ may_retry(const RoutePlan *plan, const RetryRule *rule, const RetryState *state,
 		return false; /* its circuit opened meanwhile */
 	if (retry_after_ms >= 0)
 	{
-		if (retry_after_ms > (is_last ? RETRY_AFTER_LONGEST_MS : BACKOFF_LONGEST_MS))
+		if (retry_after_ms > (is_last ? RETRY_LONGEST_PAUSE_MS : RETRY_LONGEST_BACKOFF_MS))
 			return false;
 		wait = retry_after_ms;
 	}

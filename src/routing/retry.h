@@ -10,6 +10,13 @@
 #include "base/errors.h"
 #include "routing/route.h"
 
+/*
+ * The longest wait before an attempt: of our own, or because a provider asked for it
+ * where others are left; and where nobody else is.
+ */
+#define RETRY_LONGEST_BACKOFF_MS 8000
+#define RETRY_LONGEST_PAUSE_MS	 60000
+
 typedef enum NextStep
 {
 	STEP_RETRY_SAME,	 /* the same candidate again, after wait_ms */

@@ -15,10 +15,10 @@
  */
 #include "state/circuits.h"
 
+#include "base/clock.h"
 #include "base/settings.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -97,15 +97,6 @@ circuits_init(void)
 	shmem_request_hook = circuits_request;
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = circuits_startup;
-}
-
-static int64
-clock_ms(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
 }
 
 static bool
@@ -251,7 +242,7 @@ static void
 circuits_look(const CatalogModel *model, bool used_byok, CandidateHealth *health)
 {
 	LWLockAcquire(shared->lock, LW_SHARED);
-	look(model, used_byok, health, clock_ms());
+	look(model, used_byok, health, monotonic_ms());
 	LWLockRelease(shared->lock);
 }
 
@@ -271,7 +262,7 @@ circuits_admit(const CatalogModel *model, bool used_byok, bool *is_probe)
 	if (is_empty())
 		return true;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	now_ms = clock_ms();
+	now_ms = monotonic_ms();
 	look(model, used_byok, &health, now_ms);
 	for (CircuitKind kind = 0; health.circuit == CIRCUIT_HALF_OPEN && kind <= last_kind(used_byok); kind++)
 	{
@@ -334,7 +325,7 @@ circuits_note(const CatalogModel *model, const CircuitAttempt *attempt, int64 re
 	if (shared == NULL || setting_circuit_failures == 0 || !matters(model, attempt))
 		return;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	now_ms = clock_ms();
+	now_ms = monotonic_ms();
 	for (CircuitKind kind = 0; kind < CIRCUIT_KIND_COUNT; kind++)
 	{
 		const CircuitReport report = {
@@ -354,7 +345,7 @@ void
 circuits_set_down(int32 provider_id, TimestampTz since, int64 valid_ms)
 {
 	Entry *entry;
-	int64  now_ms = clock_ms();
+	int64  now_ms = monotonic_ms();
 
 	if (since == 0 && is_empty())
 		return;
@@ -379,7 +370,7 @@ CircuitStatus *
 circuits_list(int *n)
 {
 	CircuitStatus  *list = palloc(sizeof(CircuitStatus) * MAX_ENTRIES);
-	int64			now_ms = clock_ms();
+	int64			now_ms = monotonic_ms();
 	HASH_SEQ_STATUS scan;
 	Entry		   *entry;
 
@@ -408,7 +399,7 @@ CircuitsSummary
 circuits_summary(Oid database)
 {
 	CircuitsSummary summary = { 0 };
-	int64			now_ms = clock_ms();
+	int64			now_ms = monotonic_ms();
 	HASH_SEQ_STATUS scan;
 	Entry		   *entry;
 

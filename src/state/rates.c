@@ -11,10 +11,10 @@
  */
 #include "state/rates.h"
 
+#include "base/clock.h"
 #include "base/compat.h"
 #include "base/settings.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "state/table.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -78,15 +78,6 @@ rates_init(void)
 	shmem_request_hook = rates_request;
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = rates_startup;
-}
-
-static int64
-monotonic_ms(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
 }
 
 static TableKey

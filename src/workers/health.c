@@ -33,7 +33,6 @@
 #define CHECK_TIMEOUT_MS 10000
 #define WAIT_MS			 1000
 #define PROBES_AT_ONCE	 64
-#define NOTIFY_CHANNEL	 "llm_router"
 
 /* Checks are due a little early, so that those of one interval go together. */
 #define EARLY_SHARE 10
@@ -247,7 +246,7 @@ notify_change(const CatalogProvider *provider, HealthStatus from, HealthStatus t
 	appendStringInfoString(&json, "{\"event\": \"provider.health\", \"provider\": ");
 	escape_json(&json, provider->name);
 	appendStringInfo(&json, ", \"from\": \"%s\", \"to\": \"%s\"}", health_name(from), health_name(to));
-	Async_Notify(NOTIFY_CHANNEL, json.data);
+	Async_Notify(WORKER_CHANNEL, json.data);
 }
 
 /*

@@ -38,7 +38,6 @@
 #define PROVIDER_AT_ONCE 4
 #define WAIT_MS			 1000
 #define LOCKED_RETRY_MS	 60000
-#define NOTIFY_CHANNEL	 "llm_router"
 #define WORKER_NAME		 "llm_router" /* as the actor in llm_audit_logs */
 #define MS_OF_INTERVAL	 ((int64) setting_key_revalidation_interval * 1000)
 
@@ -255,7 +254,7 @@ report_key(const CheckedKey *key)
 	if (!is_refused_now(key))
 		return;
 	audit_check(key, "byok.key.refused", key->check.message);
-	Async_Notify(NOTIFY_CHANNEL,
+	Async_Notify(WORKER_CHANNEL,
 				 psprintf("{\"event\": \"key_refused\", \"key_id\": " INT64_FORMAT "}", key->id));
 }
 

@@ -10,6 +10,9 @@
 /* Settings under which our statements run, whatever the database or the role says. */
 extern void worker_fix_settings(void);
 
+/* Where workers notify of what they found; llm_note_write does as well. */
+#define WORKER_CHANNEL "llm_router"
+
 typedef struct WorkerTransaction
 {
 	OwnerGuard	  guard;
