@@ -126,6 +126,25 @@ subtest 'exact for all sessions' => sub {
 	is(scalar($provider->requests) - $before, 37, '37 of them were sent');
 };
 
+subtest 'a call that circuits send to another provider counts there' => sub {
+	sql("ALTER SYSTEM SET $_") foreach 'llm_router.circuit_failures = 5', 'llm_router.max_concurrency = 1';
+	$node->reload;
+	LlmRouterTest::wait_for_sql($node, q(SELECT current_setting('llm_router.max_concurrency') = '1'));
+	my $other = LlmRouterTest::start_provider();
+	sql("SELECT llm_provider_add('standby', '@{[ $other->url('/local/v1') ]}', auth_type => 'none'); SELECT llm_model_add('standby', 'sim-eco', 'eco', 1, 2);"
+		. " UPDATE llm_routing_rules SET fallback_model_id = llm_model_id('standby', 'sim-eco') WHERE power_level = 'eco';"
+		. " UPDATE llm_providers SET requests_per_minute = 2 WHERE name = 'standby'");
+	# The others have their plans, and wait for their turn, when the first is told to pause.
+	$provider->script({ status => 429, delay_ms => 2000, headers => { 'Retry-After' => '50' } });
+	my @sessions = map { LlmRouterTest::start_process("moved$_", 'psql', '-XAtq', '-d', $node->connstr('postgres') . ' application_name=moved', '-c', ask('jo')) } 1 .. 4;
+	LlmRouterTest::wait_for_sql($node, q(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'moved' AND state = 'active'), 4);
+	LlmRouterTest::wait_for_exit($_) foreach @sessions;
+	is(scalar($other->requests), 2, 'and no more than that one\'s limit are sent there');
+	sql($_) foreach 'UPDATE llm_routing_rules SET fallback_model_id = NULL', map { "ALTER SYSTEM RESET llm_router.$_" } qw(circuit_failures max_concurrency);
+	$node->restart;
+	$other->stop;
+};
+
 subtest 'memory' => sub {
 	sql("UPDATE llm_tiers SET requests_per_minute = 10 WHERE subscription_tier = 'free'");
 	my $calls = q{SELECT count(*) FROM (SELECT llm_chat('[{"role": "user", "content": "Hello"}]', 'eco', options => format('{"max_tokens": 4, "router": {"user_id": "m%s", "on_error": "return"}}', n)::jsonb) AS a FROM generate_series(1, 200) AS n) AS s WHERE a ? 'choices'};
